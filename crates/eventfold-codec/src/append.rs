@@ -1,0 +1,324 @@
+//! Appends: from what a caller proposes to what can be encoded.
+//!
+//! [`ProposedAppend::check`] is the one validation. What it returns keeps every limit of the format, so encoding can't
+//! fail.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::event::ProposedEvent;
+use crate::frame::RECORD_ENTRY_LEN;
+use crate::limits::{
+    EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_APPEND_SIZE, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN,
+    MAX_EVENTS_PER_APPEND, MAX_TAG_LEN, MAX_TAGS, STREAM_RECORD_LEN,
+};
+use crate::stream::{InvalidStreamName, StreamName, StreamRef};
+
+/// Events that are to be appended together, to one or several streams, in the order given.
+///
+/// ```
+/// use eventfold_codec::{ProposedAppend, ProposedEvent};
+/// use uuid::Uuid;
+///
+/// let append = ProposedAppend::new()
+///     .events("account-7", vec![ProposedEvent::new("Withdrawn", "500")])
+///     .events("account-8", vec![ProposedEvent::new("Deposited", "500")]);
+/// let valid = append.check(|| Uuid::from_u128(1))?;
+/// assert_eq!(valid.event_count(), 2);
+/// # Ok::<(), eventfold_codec::InvalidAppend>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProposedAppend {
+    runs: Vec<(StreamRef, Vec<ProposedEvent>)>,
+}
+
+impl ProposedAppend {
+    /// An append without events, which is not valid yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The append with these events after those it has.
+    #[must_use]
+    pub fn events(mut self, stream: impl Into<StreamRef>, events: Vec<ProposedEvent>) -> Self {
+        self.runs.push((stream.into(), events));
+        self
+    }
+
+    /// Checks the append against every limit of the format, and gives the events that have no id one from `new_id`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidAppend`], for the first thing that is wrong.
+    pub fn check(self, mut new_id: impl FnMut() -> Uuid) -> Result<ValidAppend, InvalidAppend> {
+        let count: usize = self.runs.iter().map(|(_, events)| events.len()).sum();
+        if count == 0 || count > MAX_EVENTS_PER_APPEND {
+            return Err(InvalidAppend::EventCount {
+                count,
+                max: MAX_EVENTS_PER_APPEND,
+            });
+        }
+        let mut valid = ValidAppend {
+            streams: Vec::new(),
+            events: Vec::with_capacity(count),
+            size: 0,
+            tags: 0,
+        };
+        let mut index_of = BTreeMap::new();
+        for (stream, events) in self.runs {
+            if events.is_empty() {
+                continue;
+            }
+            let resolved = stream.resolve().map_err(InvalidAppend::StreamName)?;
+            if let Some(name) = resolved.name.as_ref().filter(|name| name.is_reserved()) {
+                return Err(InvalidAppend::ReservedStreamName { name: name.clone() });
+            }
+            let index = *index_of.entry(resolved.id).or_insert(valid.streams.len());
+            if index == valid.streams.len() {
+                valid.streams.push(AppendStream {
+                    id: resolved.id,
+                    name: None,
+                    events: 0,
+                });
+            }
+            let target = &mut valid.streams[index];
+            if target.name.is_none()
+                && let Some(name) = resolved.name
+            {
+                valid.size += name.len();
+                target.name = Some(name);
+            }
+            for mut event in events {
+                valid.size += check_event(valid.events.len(), &event)?;
+                valid.tags += event.tags.len();
+                event.event_id.get_or_insert_with(&mut new_id);
+                let (stream, rank) = (small(index), small(valid.streams[index].events as usize));
+                valid.streams[index].events += 1;
+                valid.events.push(PlacedEvent {
+                    event,
+                    stream,
+                    rank,
+                });
+            }
+        }
+        if valid.size > MAX_APPEND_SIZE {
+            return Err(InvalidAppend::AppendTooLarge {
+                size: valid.size,
+                max: MAX_APPEND_SIZE,
+            });
+        }
+        Ok(valid)
+    }
+}
+
+/// An index below [`MAX_EVENTS_PER_APPEND`].
+fn small(index: usize) -> u16 {
+    u16::try_from(index).expect("an append has at most 65,536 events, so indexes fit 16 bits")
+}
+
+const _: () = assert!(MAX_EVENTS_PER_APPEND - 1 == u16::MAX as usize);
+
+fn check_event(index: usize, event: &ProposedEvent) -> Result<usize, InvalidAppend> {
+    let len = event.event_type.as_bytes().len();
+    if len == 0 || len > MAX_EVENT_TYPE_LEN {
+        return Err(InvalidAppend::EventTypeLength {
+            index,
+            len,
+            max: MAX_EVENT_TYPE_LEN,
+        });
+    }
+    let count = event.tags.len();
+    if count > MAX_TAGS {
+        return Err(InvalidAppend::TooManyTags {
+            index,
+            count,
+            max: MAX_TAGS,
+        });
+    }
+    for (tag_index, tag) in event.tags.iter().enumerate() {
+        let len = tag.as_bytes().len();
+        if len == 0 || len > MAX_TAG_LEN {
+            return Err(InvalidAppend::TagLength {
+                index,
+                tag: tag_index,
+                len,
+                max: MAX_TAG_LEN,
+            });
+        }
+        // At most 64 short strings: comparing all pairs beats any set.
+        if event.tags[..tag_index].contains(tag) {
+            return Err(InvalidAppend::DuplicateTag {
+                index,
+                tag: tag_index,
+            });
+        }
+    }
+    let size = event.size();
+    if size > MAX_EVENT_SIZE {
+        return Err(InvalidAppend::EventTooLarge {
+            index,
+            size,
+            max: MAX_EVENT_SIZE,
+        });
+    }
+    Ok(size)
+}
+
+/// An append that keeps every limit of the format: what encoding takes.
+///
+/// Its streams are listed in the order in which its events first touch them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidAppend {
+    streams: Vec<AppendStream>,
+    events: Vec<PlacedEvent>,
+    size: usize,
+    tags: usize,
+}
+
+/// A stream that an append writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendStream {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name, where the append gives it.
+    pub name: Option<StreamName>,
+    /// How many of the append's events go to it.
+    pub events: u32,
+}
+
+/// An event and its place among those of its append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlacedEvent {
+    pub(crate) event: ProposedEvent,
+    pub(crate) stream: u16,
+    pub(crate) rank: u16,
+}
+
+impl ValidAppend {
+    /// The streams written to.
+    pub fn streams(&self) -> &[AppendStream] {
+        &self.streams
+    }
+
+    /// The events, each with the index of its stream, in the caller's order. Every event has an id.
+    pub fn events(&self) -> impl ExactSizeIterator<Item = (usize, &ProposedEvent)> {
+        self.events
+            .iter()
+            .map(|placed| (usize::from(placed.stream), &placed.event))
+    }
+
+    pub(crate) fn placed(&self) -> &[PlacedEvent] {
+        &self.events
+    }
+
+    /// The number of events, 1 to [`MAX_EVENTS_PER_APPEND`].
+    pub fn event_count(&self) -> u32 {
+        u32::from(small(self.events.len() - 1)) + 1
+    }
+
+    /// What counts towards [`MAX_APPEND_SIZE`]: the sizes of all events, and the names the append gives.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The length of the frame that holds this append, where `with_name` says of each stream whether its name is stored
+    /// in it, and without an extension area.
+    pub fn frame_len(&self, mut with_name: impl FnMut(usize) -> bool) -> usize {
+        let names_left_out: usize = self
+            .streams
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !with_name(*index))
+            .filter_map(|(_, stream)| Some(stream.name.as_ref()?.len()))
+            .sum();
+        let len = FRAME_HEADER_LEN
+            + self.streams.len() * (RECORD_ENTRY_LEN + STREAM_RECORD_LEN)
+            + self.events.len() * (RECORD_ENTRY_LEN + EVENT_RECORD_LEN)
+            + self.tags * 2
+            + self.size
+            - names_left_out;
+        len.next_multiple_of(8)
+    }
+}
+
+/// What is wrong with an append. Indexes count from 0, in the append's order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidAppend {
+    /// No events, or too many.
+    #[error("an append has 1 to {max} events, this one has {count}")]
+    EventCount {
+        /// How many.
+        count: usize,
+        /// The most allowed.
+        max: usize,
+    },
+    /// A stream is given by a text that is not a name.
+    #[error(transparent)]
+    StreamName(InvalidStreamName),
+    /// A stream's name is the system's.
+    #[error("stream names that begin with '$' are reserved: {name}")]
+    ReservedStreamName {
+        /// The name.
+        name: StreamName,
+    },
+    /// An event's type is empty or too long.
+    #[error("the type of event {index} has {len} bytes, it may have 1 to {max}")]
+    EventTypeLength {
+        /// The event.
+        index: usize,
+        /// The length of its type, in bytes.
+        len: usize,
+        /// The longest allowed.
+        max: usize,
+    },
+    /// An event has too many tags.
+    #[error("event {index} has {count} tags, it may have {max}")]
+    TooManyTags {
+        /// The event.
+        index: usize,
+        /// How many it has.
+        count: usize,
+        /// The most allowed.
+        max: usize,
+    },
+    /// A tag is empty or too long.
+    #[error("tag {tag} of event {index} has {len} bytes, it may have 1 to {max}")]
+    TagLength {
+        /// The event.
+        index: usize,
+        /// The tag.
+        tag: usize,
+        /// Its length in bytes.
+        len: usize,
+        /// The longest allowed.
+        max: usize,
+    },
+    /// Two tags of an event are equal.
+    #[error("tag {tag} of event {index} is there twice")]
+    DuplicateTag {
+        /// The event.
+        index: usize,
+        /// The second of the two.
+        tag: usize,
+    },
+    /// An event is too large.
+    #[error("event {index} has {size} bytes, it may have {max}")]
+    EventTooLarge {
+        /// The event.
+        index: usize,
+        /// Type, tags, metadata and payload together.
+        size: usize,
+        /// The most allowed.
+        max: usize,
+    },
+    /// The events together are too large.
+    #[error("the append has {size} bytes, it may have {max}")]
+    AppendTooLarge {
+        /// All events and the names given.
+        size: usize,
+        /// The most allowed.
+        max: usize,
+    },
+}

@@ -1,0 +1,22 @@
+//! Frames: section 4 of `docs/FORMAT.md`.
+
+mod decode;
+mod encode;
+mod extension;
+mod header;
+mod record;
+
+pub use decode::{Events, Frame, VerifiedFrame};
+pub use encode::{FramePlace, StreamSlot, SystemFrame, encode_append, encode_system};
+pub use extension::{Configuration, ExtensionArea, ExtensionError, KnownFields, Link};
+pub use header::{FrameHeader, FrameKind};
+pub use record::{EventRef, StreamEntry, Tags};
+
+pub(crate) use header::{FRAME_MAGIC, RECORD_ENTRY_LEN};
+
+#[cfg(test)]
+pub(crate) mod tables {
+    pub(crate) use super::extension::{configuration_field, extension_field, link_field};
+    pub(crate) use super::header::frame_header;
+    pub(crate) use super::record::{event_record, record_entry, stream_record};
+}

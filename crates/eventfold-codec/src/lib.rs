@@ -1,0 +1,73 @@
+//! The bytes of the eventfold event store: events, frames, checksums, segment headers and footers, and what the end of a
+//! log means.
+//!
+//! This layer is pure: bytes in, values out. It opens no file, reads no clock, starts no thread and draws no random
+//! number; who uses it brings bytes, times, ids and salts. The store, and any other tool that reads or writes eventfold's
+//! files, stands on it. It is not an event store: for that, see the layers above.
+//!
+//! The format is written down byte by byte in `docs/FORMAT.md`, which this crate implements.
+//!
+//! # Example
+//!
+//! An append is checked once, encoded into a buffer, and decoded without copying:
+//!
+//! ```
+//! use eventfold_codec::{
+//!     ExtensionArea, Frame, FramePlace, ProposedAppend, ProposedEvent, SegmentKey, StreamSlot, encode_append,
+//! };
+//! use uuid::Uuid;
+//!
+//! let key = SegmentKey::new(0x0123_4567_89AB_CDEF); // from the segment's salt
+//! let append = ProposedAppend::new()
+//!     .events("account-7", vec![ProposedEvent::new("Deposited", r#"{"cents":500}"#)])
+//!     .check(|| Uuid::from_u128(1))?;
+//!
+//! let place = FramePlace { offset: 8280, incarnation: 1, durable_through: 8280, first_position: 0, recorded_at: 0 };
+//! let slots = [StreamSlot { first_version: 0, with_name: true }];
+//! let mut bytes = Vec::new();
+//! encode_append(&append, &slots, &key, &place, &ExtensionArea::default(), &mut bytes);
+//!
+//! let frame = Frame::open(&bytes, &key, 8280)?;
+//! let event = frame.event(0)?;
+//! assert_eq!(event.event_type, "Deposited");
+//! assert_eq!(frame.stream(0)?.name, Some("account-7"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod append;
+mod checksum;
+mod digest;
+mod error;
+mod event;
+mod footer;
+mod frame;
+mod layout;
+mod limits;
+pub mod recovery;
+mod segment;
+mod stream;
+mod text;
+
+pub use append::{AppendStream, InvalidAppend, ProposedAppend, ValidAppend};
+pub use checksum::{ChecksumMismatch, SegmentKey, crc32c};
+pub use digest::{ByteDigest, Digest, LogicalDigest, event_leaf};
+pub use error::{FrameError, Rule, Unsupported};
+pub use event::{ExpectedVersion, ProposedEvent, RecordedEvent};
+pub use footer::{
+    FOOTER_HEADER_LEN, FOOTER_VERSION, FooterError, FooterHeader, MAX_FOOTER_LEN, MAX_SECTIONS,
+    SECTION_ENTRY_LEN, Section, SectionEntry, SegmentSummary, TRAILER_LEN, Trailer, encode_footer,
+};
+pub use frame::{
+    Configuration, EventRef, Events, ExtensionArea, ExtensionError, Frame, FrameHeader, FrameKind,
+    FramePlace, KnownFields, Link, StreamEntry, StreamSlot, SystemFrame, Tags, VerifiedFrame,
+    encode_append, encode_system,
+};
+pub use limits::*;
+pub use segment::{
+    HeaderCopies, HeaderCopyError, SegmentHeader, SegmentHeaderError, is_segment_size,
+    segment_capacity,
+};
+pub use stream::{
+    InvalidStreamName, NO_STREAM, ResolvedStream, STREAM_NAMESPACE, StreamName, StreamRef,
+};
+pub use text::{EventType, Tag};

@@ -1,0 +1,334 @@
+//! The decision: how the log ends, or what proves it corrupt, and what recovery has to do.
+
+use super::{Boundary, Broken, Proof, SegmentFacts};
+use crate::limits::{FIRST_FRAME_OFFSET, FRAME_HEADER_LEN, TAIL_ZEROES_LEN};
+
+/// How a log ends, where nothing proves it corrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TailEnd {
+    /// The writer ended cleanly.
+    Closed,
+    /// Nothing but zeroes follows the last frame. The last group before a watermark may have been lost by the disk.
+    Unproven,
+    /// An unfinished write follows the last frame. It was acknowledged only if the disk lost synced data.
+    Torn,
+}
+
+/// Some bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The segment's number.
+    pub segment: u32,
+    /// Where the bytes start.
+    pub from: u64,
+    /// Where they end.
+    pub to: u64,
+}
+
+/// One step of recovery. The order of [`Recovery::steps`] matters, and no step may be left out; a recovery that was cut
+/// is run again from the decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Copy these bytes to a side file, and sync the file and its directory.
+    KeepDropped(Vec<Extent>),
+    /// Make the segment's file this long, and sync its length.
+    Extend {
+        /// The segment's number.
+        segment: u32,
+        /// The length.
+        len: u64,
+    },
+    /// Write these bytes again, in place, as they were read: the page cache may show what the disk does not have.
+    Rewrite(Extent),
+    /// Write zeroes over these bytes, even where zeroes are read.
+    Erase(Extent),
+    /// Sync the segment's file.
+    Sync {
+        /// The segment's number.
+        segment: u32,
+    },
+    /// Write a watermark frame of the new incarnation, with its own offset as `durable_through`.
+    Announce {
+        /// The segment's number.
+        segment: u32,
+        /// Where the frame goes.
+        offset: u64,
+        /// The log's next position.
+        position: u64,
+        /// The new incarnation.
+        incarnation: u32,
+    },
+    /// Mark the side file done, if there is one.
+    FinishSideFile,
+}
+
+/// The decision on a log that is not corrupt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// How it ends.
+    pub end: TailEnd,
+    /// The active segment.
+    pub segment: u32,
+    /// Where its last frame ends and the log goes on.
+    pub offset: u64,
+    /// The log's next position.
+    pub position: u64,
+    /// Up to where the active segment is proven to have been synced, and the position there.
+    pub proven: Boundary,
+    /// What is wrong with what stands at the end.
+    pub broken: Option<Broken>,
+    /// What is dropped.
+    pub dropped: Vec<Extent>,
+    /// The new incarnation.
+    pub incarnation: u32,
+    /// What to do, in order, before anything is served or appended.
+    pub steps: Vec<Step>,
+}
+
+/// A log that has lost bytes which were safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corruption {
+    /// The segment in which the log's intact part ends.
+    pub segment: u32,
+    /// Where it ends.
+    pub offset: u64,
+    /// The first position that is lost.
+    pub position: u64,
+    /// What is wrong there.
+    pub broken: Option<Broken>,
+    /// What proves that it was safe once.
+    pub proof: Proof,
+    /// The next valid frame header after the damage, in the segment of the damage.
+    pub next_valid: Option<Boundary>,
+}
+
+impl Corruption {
+    /// How many events from [`position`](Self::position) on are known to have been safe: those at risk. `None` where
+    /// the proof does not tell.
+    pub fn events_at_risk(&self) -> Option<u64> {
+        match self.proof {
+            Proof::DurableThrough { position, .. }
+            | Proof::Link { position, .. }
+            | Proof::Footer { position, .. } => Some(position.saturating_sub(self.position)),
+            Proof::ShortFile { .. }
+            | Proof::ForeignLink { .. }
+            | Proof::MissingLink
+            | Proof::UnreadableHeader { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Corruption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "segment {} is damaged at offset {}, position {}: ",
+            self.segment, self.offset, self.position
+        )?;
+        match &self.broken {
+            Some(broken) => write!(f, "{broken}")?,
+            None => f.write_str("its end is missing")?,
+        }
+        f.write_str("; ")?;
+        match self.proof {
+            Proof::DurableThrough {
+                segment,
+                header,
+                durable_through,
+                ..
+            } => write!(
+                f,
+                "the frame at offset {header} of segment {segment} proves that all below {durable_through} was synced"
+            ),
+            Proof::Link { end, .. } => {
+                write!(f, "the next segment's link proves that it went on to {end}")
+            }
+            Proof::Footer {
+                segment, footer, ..
+            } => {
+                write!(
+                    f,
+                    "the footer at offset {footer} of segment {segment} proves that another segment followed"
+                )
+            }
+            Proof::ShortFile { len, needed } => {
+                write!(f, "the file has {len} bytes of at least {needed}")
+            }
+            Proof::ForeignLink {
+                expected,
+                expected_position,
+                found,
+                found_position,
+            } => write!(
+                f,
+                "its link names a segment of salt {:#018x} that ends at {} and position {found_position}, \
+                 the one before has salt {:#018x} and ends at {} and position {expected_position}",
+                found.salt, found.end, expected.salt, expected.end
+            ),
+            Proof::MissingLink => f.write_str("its link frame was synced before"),
+            Proof::UnreadableHeader { segment } => {
+                write!(
+                    f,
+                    "segment {segment} has content, so its header was synced before"
+                )
+            }
+        }
+    }
+}
+
+/// Why no recovery can be planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// Acknowledged events may be lost.
+    #[error("{0}")]
+    Corruption(Corruption),
+    /// The store was opened for writing as often as the format can count.
+    #[error("no incarnation is left after {highest}")]
+    IncarnationsExhausted {
+        /// The highest incarnation.
+        highest: u32,
+    },
+    /// There is nothing to decide on.
+    #[error("a log has at least one segment")]
+    NoSegments,
+}
+
+/// Decides how the log ends, from the facts of all segments that are not sealed, in order.
+///
+/// `side_file_pending` says that an earlier recovery kept dropped bytes and was cut before it was done: then everything
+/// behind the end is erased again, whatever it looks like.
+///
+/// # Errors
+///
+/// [`RecoveryError::Corruption`] where something proves that bytes were lost which had been safe.
+pub fn decide(facts: &[SegmentFacts], side_file_pending: bool) -> Result<Recovery, RecoveryError> {
+    let first = facts.first().ok_or(RecoveryError::NoSegments)?;
+    if let Some((damaged, proof)) = facts.iter().find_map(|facts| Some((facts, facts.proof?))) {
+        // What a later segment proves is that the log lost its end before that segment's link.
+        return Err(RecoveryError::Corruption(corruption(damaged, proof)));
+    }
+    let Some(active) = facts.iter().rposition(|facts| facts.linked) else {
+        return Err(RecoveryError::Corruption(corruption(
+            first,
+            Proof::MissingLink,
+        )));
+    };
+    let (tail, later) = (&facts[active], &facts[active + 1..]);
+    if let Some(lost) = later
+        .iter()
+        .find(|facts| facts.follows_settled || tail.whole)
+    {
+        return Err(RecoveryError::Corruption(corruption(
+            lost,
+            Proof::MissingLink,
+        )));
+    }
+    let highest = facts
+        .iter()
+        .map(|facts| facts.highest_incarnation)
+        .max()
+        .unwrap_or(0);
+    let incarnation = highest
+        .checked_add(1)
+        .ok_or(RecoveryError::IncarnationsExhausted { highest })?;
+
+    let dropped: Vec<Extent> = std::iter::once((tail, tail.frames_end))
+        .chain(later.iter().map(|facts| (facts, FIRST_FRAME_OFFSET)))
+        .filter_map(|(facts, from)| {
+            Some(Extent {
+                segment: facts.info.number,
+                from,
+                to: facts.content_end?,
+            })
+        })
+        .collect();
+    let end = match (dropped.is_empty(), tail.closed) {
+        (false, _) => TailEnd::Torn,
+        (true, true) => TailEnd::Closed,
+        (true, false) => TailEnd::Unproven,
+    };
+    let steps = plan(tail, later, &dropped, side_file_pending, incarnation);
+    Ok(Recovery {
+        end,
+        segment: tail.info.number,
+        offset: tail.frames_end,
+        position: tail.end.position,
+        proven: tail.proven,
+        broken: tail.broken,
+        dropped,
+        incarnation,
+        steps,
+    })
+}
+
+fn plan(
+    tail: &SegmentFacts,
+    later: &[SegmentFacts],
+    dropped: &[Extent],
+    side_file_pending: bool,
+    incarnation: u32,
+) -> Vec<Step> {
+    let segment = tail.info.number;
+    let end = tail.frames_end;
+    let mut steps = Vec::new();
+    if !dropped.is_empty() {
+        steps.push(Step::KeepDropped(dropped.to_vec()));
+    }
+    let needed = end + FRAME_HEADER_LEN as u64 + TAIL_ZEROES_LEN;
+    let file_len = tail.info.file_len.max(needed);
+    if file_len > tail.info.file_len {
+        steps.push(Step::Extend {
+            segment,
+            len: file_len,
+        });
+    }
+    steps.push(Step::Rewrite(Extent {
+        segment,
+        from: tail.proven.offset,
+        to: end,
+    }));
+    let mut touched = vec![segment];
+    if !dropped.is_empty() || side_file_pending {
+        steps.push(Step::Erase(Extent {
+            segment,
+            from: end,
+            to: file_len,
+        }));
+        for facts in later
+            .iter()
+            .filter(|facts| facts.info.file_len > FIRST_FRAME_OFFSET)
+        {
+            let number = facts.info.number;
+            steps.push(Step::Erase(Extent {
+                segment: number,
+                from: FIRST_FRAME_OFFSET,
+                to: facts.info.file_len,
+            }));
+            touched.push(number);
+        }
+    }
+    steps.extend(touched.into_iter().map(|segment| Step::Sync { segment }));
+    steps.push(Step::Announce {
+        segment,
+        offset: end,
+        position: tail.end.position,
+        incarnation,
+    });
+    steps.push(Step::Sync { segment });
+    if !dropped.is_empty() || side_file_pending {
+        steps.push(Step::FinishSideFile);
+    }
+    steps
+}
+
+fn corruption(facts: &SegmentFacts, proof: Proof) -> Corruption {
+    Corruption {
+        segment: facts.info.number,
+        offset: facts.frames_end,
+        position: facts.end.position,
+        broken: facts.broken,
+        proof,
+        next_valid: facts.next_valid,
+    }
+}

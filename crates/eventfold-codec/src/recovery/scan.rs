@@ -1,0 +1,274 @@
+//! Reading a segment's bytes for the judge.
+
+use super::{Broken, Judge, Ruling, SegmentEnd, SegmentFacts, SegmentInfo, Successor};
+use crate::checksum::SegmentKey;
+use crate::error::{FrameError, Unsupported};
+use crate::footer::{FOOTER_HEADER_LEN, FOOTER_MAGIC, FooterHeader};
+use crate::frame::{FRAME_MAGIC, Frame, FrameHeader, VerifiedFrame};
+use crate::limits::{FIRST_FRAME_OFFSET, FRAME_HEADER_LEN};
+
+/// The link frame at the start of a segment's frames, if a sound one stands there. `bytes` start at
+/// [`FIRST_FRAME_OFFSET`]; what there is of the first 4 KiB is enough.
+///
+/// # Errors
+///
+/// [`Unsupported`] where the frame needs a newer version.
+pub fn find_successor(bytes: &[u8], key: &SegmentKey) -> Result<Option<Successor>, Unsupported> {
+    let frame = match Frame::open(bytes, key, FIRST_FRAME_OFFSET).and_then(|frame| frame.verify()) {
+        Ok(frame) => frame,
+        Err(FrameError::Unsupported(newer)) => return Err(newer),
+        Err(_) => return Ok(None),
+    };
+    let header = frame.frame().header();
+    Ok(frame.fields().link.map(|link| Successor {
+        link,
+        position: header.first_position,
+        incarnation: header.incarnation,
+    }))
+}
+
+/// Reads one segment, frame by frame, then what stands beyond its last frame.
+///
+/// The caller brings the bytes, in windows as large as it likes: a step that needs others says which. Nothing is
+/// allocated but for one counter a stream of the frame being verified.
+///
+/// ```
+/// use eventfold_codec::recovery::{Progress, SegmentEnd, SegmentFacts, SegmentInfo, SegmentScan};
+/// use eventfold_codec::{SegmentHeader, Unsupported};
+///
+/// /// Scans a segment that is in memory whole.
+/// fn scan(file: &[u8], header: &SegmentHeader, before: SegmentEnd) -> Result<SegmentFacts, Unsupported> {
+///     let info = SegmentInfo {
+///         number: header.number,
+///         salt: header.salt,
+///         capacity: header.capacity(),
+///         file_len: file.len() as u64,
+///     };
+///     let mut scan = SegmentScan::new(info, before, None);
+///     loop {
+///         match scan.step(0, file)? {
+///             Progress::Frame(frame) => println!("{:?} at {}", frame.frame().kind(), frame.frame().offset()),
+///             Progress::Need { .. } => unreachable!("the window is the whole file"),
+///             Progress::Done => return Ok(scan.finish()),
+///         }
+///     }
+/// }
+/// # let header = SegmentHeader::new(uuid::Uuid::nil(), 0, 1);
+/// # let facts = scan(&vec![0; 1 << 20], &header, SegmentEnd::GENESIS).unwrap();
+/// # assert!(!facts.linked);
+/// ```
+#[derive(Clone, Debug)]
+pub struct SegmentScan {
+    judge: Judge,
+    key: SegmentKey,
+    file_len: u64,
+    /// The next offset to look at.
+    offset: u64,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Frame after frame.
+    Forward,
+    /// Behind the last frame, at every multiple of 8.
+    Beyond,
+    Done,
+}
+
+/// What a step of a [`SegmentScan`] came to.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'w> {
+    /// An accepted frame.
+    Frame(VerifiedFrame<'w>),
+    /// The next step needs a window that starts at or before `offset` and holds the `len` bytes from there. It never
+    /// asks for bytes behind the file's end, nor for more than one frame.
+    Need {
+        /// Where the bytes start.
+        offset: u64,
+        /// How many are needed.
+        len: u64,
+    },
+    /// All was seen.
+    Done,
+}
+
+impl SegmentScan {
+    /// A scan of the segment `info`, which follows `before`. `successor` is what [`find_successor`] found in the next
+    /// segment.
+    pub fn new(info: SegmentInfo, before: SegmentEnd, successor: Option<Successor>) -> Self {
+        Self {
+            judge: Judge::new(info, before, successor),
+            key: SegmentKey::new(info.salt),
+            file_len: info.file_len,
+            offset: FIRST_FRAME_OFFSET,
+            phase: Phase::Forward,
+        }
+    }
+
+    /// Reads on in `window`, which starts at `window_offset` of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`] where a sound frame needs a newer version: this is no end of the log, and nothing of it may be
+    /// touched.
+    pub fn step<'w>(
+        &mut self,
+        window_offset: u64,
+        window: &'w [u8],
+    ) -> Result<Progress<'w>, Unsupported> {
+        let view = Window {
+            offset: window_offset,
+            bytes: window,
+            file_len: self.file_len,
+        };
+        if self.phase == Phase::Forward {
+            match self.next_frame(&view)? {
+                Forward::Frame(frame) => return Ok(Progress::Frame(frame)),
+                Forward::Need(len) => {
+                    return Ok(Progress::Need {
+                        offset: self.offset,
+                        len,
+                    });
+                }
+                Forward::Whole => self.phase = Phase::Done,
+                Forward::Ended => self.phase = Phase::Beyond,
+            }
+        }
+        if self.phase == Phase::Beyond {
+            if let Some(len) = self.look_on(&view) {
+                return Ok(Progress::Need {
+                    offset: self.offset,
+                    len,
+                });
+            }
+            self.phase = Phase::Done;
+        }
+        Ok(Progress::Done)
+    }
+
+    /// What was found. Only of use once a step said [`Progress::Done`].
+    pub fn finish(self) -> SegmentFacts {
+        debug_assert_eq!(
+            self.phase,
+            Phase::Done,
+            "the scan has not seen all there is"
+        );
+        self.judge.finish()
+    }
+
+    fn next_frame<'w>(&mut self, window: &Window<'w>) -> Result<Forward<'w>, Unsupported> {
+        if self.judge.is_whole() {
+            return Ok(Forward::Whole);
+        }
+        let Some(bytes) = window.from(self.offset, FRAME_HEADER_LEN as u64) else {
+            return Ok(Forward::Need(
+                window.wanted(self.offset, FRAME_HEADER_LEN as u64),
+            ));
+        };
+        let frame = match Frame::open(bytes, &self.key, self.offset) {
+            // The header is sound and the window too small: the rest may be in the file.
+            Err(FrameError::Truncated { needed, .. })
+                if window.wanted(self.offset, needed) > bytes.len() as u64 =>
+            {
+                return Ok(Forward::Need(window.wanted(self.offset, needed)));
+            }
+            frame => frame.and_then(|frame| frame.verify()),
+        };
+        match frame {
+            Ok(frame) => {
+                let header = frame.frame().header();
+                if self.judge.frame(header, frame.fields().link.as_ref()) == Ruling::Ended {
+                    return Ok(Forward::Ended);
+                }
+                self.offset += u64::from(header.frame_len);
+                Ok(Forward::Frame(frame))
+            }
+            Err(FrameError::Unsupported(newer)) => Err(newer),
+            Err(error) => {
+                self.judge.broken(Broken::Frame(error));
+                Ok(Forward::Ended)
+            }
+        }
+    }
+
+    /// Looks at every multiple of 8 from the end of the frames to the end of the file. Says how many bytes it needs where
+    /// the window has no more.
+    fn look_on(&mut self, window: &Window<'_>) -> Option<u64> {
+        const LARGEST: u64 = FOOTER_HEADER_LEN as u64;
+        while self.offset < self.file_len {
+            let Some(bytes) = window.from(self.offset, LARGEST) else {
+                return Some(window.wanted(self.offset, LARGEST));
+            };
+            // Headers are looked for as long as the window holds a whole one, or the file ends with it.
+            let ends_file = self.offset + bytes.len() as u64 == self.file_len;
+            let searched = if ends_file {
+                bytes.len()
+            } else {
+                bytes.len() - (FOOTER_HEADER_LEN - 8)
+            } & !7;
+            let searched = if searched == 0 { bytes.len() } else { searched };
+            self.search(bytes, searched);
+            self.offset += searched as u64;
+        }
+        None
+    }
+
+    /// Looks at the multiples of 8 below `len` in `bytes`, which start at the scan's offset.
+    fn search(&mut self, bytes: &[u8], len: usize) {
+        let mut at = 0;
+        while at < len {
+            // Most of what follows a log is zeroes: whole blocks of them are passed over.
+            if let Some(block) = bytes[at..len].first_chunk::<64>()
+                && *block == [0; 64]
+            {
+                at += 64;
+                continue;
+            }
+            let word = &bytes[at..len.min(at + 8)];
+            if let Some(last) = word.iter().rposition(|byte| *byte != 0) {
+                let offset = self.offset + at as u64;
+                self.judge.content(offset + last as u64 + 1);
+                if word.starts_with(&FRAME_MAGIC) && offset > self.judge.end() {
+                    if let Ok(header) = FrameHeader::read(&bytes[at..], &self.key, offset) {
+                        self.judge.header_beyond(offset, &header);
+                    }
+                } else if *word == FOOTER_MAGIC
+                    && let Ok(footer) = FooterHeader::decode(&bytes[at..], &self.key, offset)
+                {
+                    self.judge
+                        .footer_beyond(offset, footer.summary.end_position);
+                }
+            }
+            at += 8;
+        }
+    }
+}
+
+enum Forward<'w> {
+    Frame(VerifiedFrame<'w>),
+    Need(u64),
+    Whole,
+    Ended,
+}
+
+/// A part of a file that is in memory.
+struct Window<'w> {
+    offset: u64,
+    bytes: &'w [u8],
+    file_len: u64,
+}
+
+impl<'w> Window<'w> {
+    /// The window's bytes from `offset` on, if they are at least `len`, or all that the file has.
+    fn from(&self, offset: u64, len: u64) -> Option<&'w [u8]> {
+        let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
+        let bytes = self.bytes.get(start..)?;
+        (bytes.len() as u64 >= self.wanted(offset, len)).then_some(bytes)
+    }
+
+    /// `len`, or what the file has from `offset` on, if that is less.
+    fn wanted(&self, offset: u64, len: u64) -> u64 {
+        len.min(self.file_len.saturating_sub(offset))
+    }
+}
