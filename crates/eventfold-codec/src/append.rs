@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::event::ProposedEvent;
 use crate::frame::RECORD_ENTRY_LEN;
 use crate::limits::{
-    EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_APPEND_SIZE, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN,
-    MAX_EVENTS_PER_APPEND, MAX_TAG_LEN, MAX_TAGS, STREAM_RECORD_LEN,
+    EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_APPEND_SIZE, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN, MAX_EVENTS_PER_APPEND,
+    MAX_TAG_LEN, MAX_TAGS, STREAM_RECORD_LEN,
 };
 use crate::stream::{InvalidStreamName, StreamName, StreamRef};
 
@@ -54,17 +54,9 @@ impl ProposedAppend {
     pub fn check(self, mut new_id: impl FnMut() -> Uuid) -> Result<ValidAppend, InvalidAppend> {
         let count: usize = self.runs.iter().map(|(_, events)| events.len()).sum();
         if count == 0 || count > MAX_EVENTS_PER_APPEND {
-            return Err(InvalidAppend::EventCount {
-                count,
-                max: MAX_EVENTS_PER_APPEND,
-            });
+            return Err(InvalidAppend::EventCount { count, max: MAX_EVENTS_PER_APPEND });
         }
-        let mut valid = ValidAppend {
-            streams: Vec::new(),
-            events: Vec::with_capacity(count),
-            size: 0,
-            tags: 0,
-        };
+        let mut valid = ValidAppend { streams: Vec::new(), events: Vec::with_capacity(count), size: 0, tags: 0 };
         let mut index_of = BTreeMap::new();
         for (stream, events) in self.runs {
             if events.is_empty() {
@@ -76,11 +68,7 @@ impl ProposedAppend {
             }
             let index = *index_of.entry(resolved.id).or_insert(valid.streams.len());
             if index == valid.streams.len() {
-                valid.streams.push(AppendStream {
-                    id: resolved.id,
-                    name: None,
-                    events: 0,
-                });
+                valid.streams.push(AppendStream { id: resolved.id, name: None, events: 0 });
             }
             let target = &mut valid.streams[index];
             if target.name.is_none()
@@ -95,18 +83,11 @@ impl ProposedAppend {
                 event.event_id.get_or_insert_with(&mut new_id);
                 let (stream, rank) = (small(index), small(valid.streams[index].events as usize));
                 valid.streams[index].events += 1;
-                valid.events.push(PlacedEvent {
-                    event,
-                    stream,
-                    rank,
-                });
+                valid.events.push(PlacedEvent { event, stream, rank });
             }
         }
         if valid.size > MAX_APPEND_SIZE {
-            return Err(InvalidAppend::AppendTooLarge {
-                size: valid.size,
-                max: MAX_APPEND_SIZE,
-            });
+            return Err(InvalidAppend::AppendTooLarge { size: valid.size, max: MAX_APPEND_SIZE });
         }
         Ok(valid)
     }
@@ -122,45 +103,25 @@ const _: () = assert!(MAX_EVENTS_PER_APPEND - 1 == u16::MAX as usize);
 fn check_event(index: usize, event: &ProposedEvent) -> Result<usize, InvalidAppend> {
     let len = event.event_type.as_bytes().len();
     if len == 0 || len > MAX_EVENT_TYPE_LEN {
-        return Err(InvalidAppend::EventTypeLength {
-            index,
-            len,
-            max: MAX_EVENT_TYPE_LEN,
-        });
+        return Err(InvalidAppend::EventTypeLength { index, len, max: MAX_EVENT_TYPE_LEN });
     }
     let count = event.tags.len();
     if count > MAX_TAGS {
-        return Err(InvalidAppend::TooManyTags {
-            index,
-            count,
-            max: MAX_TAGS,
-        });
+        return Err(InvalidAppend::TooManyTags { index, count, max: MAX_TAGS });
     }
     for (tag_index, tag) in event.tags.iter().enumerate() {
         let len = tag.as_bytes().len();
         if len == 0 || len > MAX_TAG_LEN {
-            return Err(InvalidAppend::TagLength {
-                index,
-                tag: tag_index,
-                len,
-                max: MAX_TAG_LEN,
-            });
+            return Err(InvalidAppend::TagLength { index, tag: tag_index, len, max: MAX_TAG_LEN });
         }
         // At most 64 short strings: comparing all pairs beats any set.
         if event.tags[..tag_index].contains(tag) {
-            return Err(InvalidAppend::DuplicateTag {
-                index,
-                tag: tag_index,
-            });
+            return Err(InvalidAppend::DuplicateTag { index, tag: tag_index });
         }
     }
     let size = event.size();
     if size > MAX_EVENT_SIZE {
-        return Err(InvalidAppend::EventTooLarge {
-            index,
-            size,
-            max: MAX_EVENT_SIZE,
-        });
+        return Err(InvalidAppend::EventTooLarge { index, size, max: MAX_EVENT_SIZE });
     }
     Ok(size)
 }
@@ -203,9 +164,7 @@ impl ValidAppend {
 
     /// The events, each with the index of its stream, in the caller's order. Every event has an id.
     pub fn events(&self) -> impl ExactSizeIterator<Item = (usize, &ProposedEvent)> {
-        self.events
-            .iter()
-            .map(|placed| (usize::from(placed.stream), &placed.event))
+        self.events.iter().map(|placed| (usize::from(placed.stream), &placed.event))
     }
 
     pub(crate) fn placed(&self) -> &[PlacedEvent] {

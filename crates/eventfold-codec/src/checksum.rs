@@ -21,17 +21,13 @@ pub struct ChecksumMismatch {
 
 impl std::fmt::Display for ChecksumMismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "expected {:#010x}, found {:#010x}",
-            self.expected, self.found
-        )
+        write!(f, "expected {:#010x}, found {:#010x}", self.expected, self.found)
     }
 }
 
 /// The seeds of one segment's checksums, made from its salt.
 ///
-/// A checksum is the CRC-32C of some bytes XORed with a seed. Equal bytes under different seeds never have equal
+/// A checksum is the CRC-32C of some bytes, XOR a seed. Equal bytes under different seeds never have equal
 /// checksums, so bytes of another offset, another index or another salt don't verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentKey {
@@ -60,12 +56,7 @@ const _: () = assert!(INDEX_STEP % 2 == 1);
 impl SegmentKey {
     /// The key of the segment with this salt.
     pub fn new(salt: u64) -> Self {
-        Self {
-            salt,
-            frame_header: domain_key(salt, 1),
-            frame_body: domain_key(salt, 2),
-            record: domain_key(salt, 3),
-        }
+        Self { salt, frame_header: domain_key(salt, 1), frame_body: domain_key(salt, 2), record: domain_key(salt, 3) }
     }
 
     /// The salt this key was made from.
@@ -83,17 +74,13 @@ impl SegmentKey {
         crc32c(bytes) ^ self.frame_body ^ place(offset)
     }
 
-    #[inline]
+    #[inline(never)]
     pub(crate) fn record(&self, offset: u64, index: u32, bytes: &[u8]) -> u32 {
         crc32c(bytes) ^ indexed(self.record ^ place(offset), index)
     }
 
     pub(crate) fn footer(&self, part: FooterPart, offset: u64, index: u16, bytes: &[u8]) -> u32 {
-        crc32c(bytes)
-            ^ indexed(
-                domain_key(self.salt, part as u64) ^ place(offset),
-                u32::from(index),
-            )
+        crc32c(bytes) ^ indexed(domain_key(self.salt, part as u64) ^ place(offset), u32::from(index))
     }
 }
 
@@ -105,11 +92,7 @@ pub(crate) fn segment_header(copy: u32, bytes: &[u8]) -> u32 {
 /// Compares a checksum that is written down with the one computed.
 #[inline]
 pub(crate) fn compare(expected: u32, found: u32) -> Result<(), ChecksumMismatch> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(ChecksumMismatch { expected, found })
-    }
+    if expected == found { Ok(()) } else { Err(ChecksumMismatch { expected, found }) }
 }
 
 #[inline]
@@ -126,10 +109,6 @@ fn place(offset: u64) -> u32 {
     (units ^ (units >> 32)) as u32
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the upper half of 64 bits fits 32"
-)]
 fn domain_key(salt: u64, domain: u64) -> u32 {
     (mix(salt.wrapping_add(domain.wrapping_mul(DOMAIN_STEP))) >> 32) as u32
 }
@@ -148,9 +127,7 @@ mod tests {
     /// The definition, one bit at a time: what the accelerated code must agree with at every length.
     fn crc32c_by_definition(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0u32, |crc, byte| {
-            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-                (crc >> 1) ^ if crc & 1 == 1 { 0x82F6_3B78 } else { 0 }
-            })
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0x82F6_3B78 } else { 0 })
         })
     }
 
@@ -165,15 +142,9 @@ mod tests {
     #[test]
     fn every_length_up_to_the_vectorised_paths_agrees_with_the_definition() {
         let lengths = if cfg!(miri) { 70 } else { 2100 };
-        let bytes: Vec<u8> = (0..lengths)
-            .map(|i: u32| (i.wrapping_mul(0x9E37_79B1) >> 24).to_le_bytes()[0])
-            .collect();
+        let bytes: Vec<u8> = (0..lengths).map(|i: u32| (i.wrapping_mul(0x9E37_79B1) >> 24).to_le_bytes()[0]).collect();
         for len in 0..bytes.len() {
-            assert_eq!(
-                crc32c(&bytes[..len]),
-                crc32c_by_definition(&bytes[..len]),
-                "length {len}"
-            );
+            assert_eq!(crc32c(&bytes[..len]), crc32c_by_definition(&bytes[..len]), "length {len}");
             let start = len % 17;
             if start < len {
                 assert_eq!(
@@ -188,9 +159,7 @@ mod tests {
     #[test]
     fn places_and_indexes_never_share_a_seed() {
         let key = SegmentKey::new(7);
-        let mut headers: Vec<u32> = (0..10_000u64)
-            .map(|i| key.frame_header(i * 8, b""))
-            .collect();
+        let mut headers: Vec<u32> = (0..10_000u64).map(|i| key.frame_header(i * 8, b"")).collect();
         headers.sort_unstable();
         headers.dedup();
         assert_eq!(headers.len(), 10_000);

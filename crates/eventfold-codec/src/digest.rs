@@ -61,18 +61,18 @@ impl LogicalDigest {
             return Ok(());
         }
         self.0.update(&header.event_count.to_le_bytes());
-        let (mut named, mut names) = (0u32, Vec::new());
+        let (mut named, mut texts) = (0u32, Vec::new());
         for index in 0..header.stream_count {
             let stream = frame.stream(index)?;
             if let Some(name) = stream.name {
                 named += 1;
-                names.extend_from_slice(stream.id.as_bytes());
-                names.extend_from_slice(&len16(name));
-                names.extend_from_slice(name.as_bytes());
+                texts.extend_from_slice(stream.id.as_bytes());
+                texts.extend_from_slice(&len16(name));
+                texts.extend_from_slice(name.as_bytes());
             }
         }
         self.0.update(&named.to_le_bytes());
-        self.0.update(&names);
+        self.0.update(&texts);
         for event in frame.events() {
             self.0.update(&event_leaf(&event?).0);
         }
@@ -86,6 +86,7 @@ impl LogicalDigest {
 }
 
 /// The leaf of one event in the logical digest.
+#[expect(clippy::missing_panics_doc, reason = "a decoded event keeps the limits that make its lengths fit")]
 pub fn event_leaf(event: &EventRef<'_>) -> Digest {
     let mut leaf = blake3::Hasher::new();
     leaf.update(&event.global_position.to_le_bytes());
@@ -101,11 +102,7 @@ pub fn event_leaf(event: &EventRef<'_>) -> Digest {
         leaf.update(tag.as_bytes());
     }
     for bytes in [event.metadata, event.payload] {
-        leaf.update(
-            &u32::try_from(bytes.len())
-                .expect("an event has at most 1 MiB")
-                .to_le_bytes(),
-        );
+        leaf.update(&u32::try_from(bytes.len()).expect("an event has at most 1 MiB").to_le_bytes());
         leaf.update(bytes);
     }
     Digest(*leaf.finalize().as_bytes())
@@ -118,7 +115,5 @@ fn chained(previous: Digest) -> blake3::Hasher {
 }
 
 fn len16(text: &str) -> [u8; 2] {
-    u16::try_from(text.len())
-        .expect("types, tags and names have at most 512 bytes")
-        .to_le_bytes()
+    u16::try_from(text.len()).expect("types, tags and names have at most 512 bytes").to_le_bytes()
 }

@@ -150,10 +150,7 @@ mod tests {
 
     #[test]
     fn an_events_size_is_what_its_author_wrote() {
-        let event = ProposedEvent::new("ab", "cde")
-            .with_metadata("f")
-            .with_tags(["gh", "i"])
-            .with_id(Uuid::max());
+        let event = ProposedEvent::new("ab", "cde").with_metadata("f").with_tags(["gh", "i"]).with_id(Uuid::max());
         assert_eq!(event.size(), 2 + 3 + 1 + 3);
     }
 

@@ -75,7 +75,7 @@ pub const MAX_SECTIONS: usize = 64;
 pub const MAX_FOOTER_LEN: u64 = MAX_SEGMENT_LEN;
 
 pub(crate) const FOOTER_MAGIC: [u8; 8] = [0xEF, b'E', b'V', b'F', b'F', b'T', b'R', 0x1A];
-const TRAILER_MAGIC: [u8; 8] = [0xEF, b'E', b'V', b'F', b'E', b'N', b'D', 0x1A];
+pub(crate) const TRAILER_MAGIC: [u8; 8] = [0xEF, b'E', b'V', b'F', b'E', b'N', b'D', 0x1A];
 const SECTION_REQUIRED: u16 = 1;
 
 /// Where a footer's header starts to matter to recovery: nothing shorter than this can hold one.
@@ -165,9 +165,7 @@ pub struct SectionEntry {
 
 impl SectionEntry {
     fn padded_end(&self) -> Option<u64> {
-        self.offset
-            .checked_add(self.len)?
-            .checked_next_multiple_of(8)
+        self.offset.checked_add(self.len)?.checked_next_multiple_of(8)
     }
 
     fn encode(&self) -> [u8; SECTION_ENTRY_LEN] {
@@ -211,16 +209,8 @@ pub struct Section<'a> {
 /// # Panics
 ///
 /// If the kinds do not ascend from 1, there are more than [`MAX_SECTIONS`], or the summary contradicts itself.
-pub fn encode_footer(
-    summary: &SegmentSummary,
-    sections: &[Section<'_>],
-    key: &SegmentKey,
-    out: &mut Vec<u8>,
-) {
-    assert!(
-        sections.len() <= MAX_SECTIONS,
-        "a footer has at most {MAX_SECTIONS} sections"
-    );
+pub fn encode_footer(summary: &SegmentSummary, sections: &[Section<'_>], key: &SegmentKey, out: &mut Vec<u8>) {
+    assert!(sections.len() <= MAX_SECTIONS, "a footer has at most {MAX_SECTIONS} sections");
     let at = summary.data_end;
     let mut offset = (FOOTER_HEADER_LEN + SECTION_ENTRY_LEN * sections.len()) as u64;
     let mut directory = Vec::with_capacity(SECTION_ENTRY_LEN * sections.len());
@@ -242,10 +232,7 @@ pub fn encode_footer(
         directory_checksum: key.footer(FooterPart::Directory, at, 0, &directory),
         checksum: 0,
     };
-    if let Err(error) = header
-        .check()
-        .and_then(|()| header.read_directory(&directory, key).map(drop))
-    {
+    if let Err(error) = header.check().and_then(|()| header.read_directory(&directory, key).map(drop)) {
         panic!("only a footer that a reader accepts is written: {error}");
     }
     let start = out.len();
@@ -279,38 +266,21 @@ impl FooterHeader {
         let available = bytes.len() as u64;
         let bytes = bytes
             .first_chunk::<FOOTER_HEADER_LEN>()
-            .ok_or(FooterError::Truncated {
-                needed: FOOTER_HEADER_BYTES,
-                available,
-            })?;
+            .ok_or(FooterError::Truncated { needed: FOOTER_HEADER_BYTES, available })?;
         if footer_header::MAGIC.get(bytes) != FOOTER_MAGIC {
             return Err(FooterError::NoMagic);
         }
         let checksum = footer_header::HEADER_CHECKSUM.get_u32(bytes);
-        let found = key.footer(
-            FooterPart::Header,
-            offset,
-            0,
-            &bytes[..footer_header::HEADER_CHECKSUM.offset],
-        );
-        checksum::compare(checksum, found).map_err(|mismatch| FooterError::Checksum {
-            part: "header",
-            mismatch,
-        })?;
+        let found = key.footer(FooterPart::Header, offset, 0, &bytes[..footer_header::HEADER_CHECKSUM.offset]);
+        checksum::compare(checksum, found).map_err(|mismatch| FooterError::Checksum { part: "header", mismatch })?;
         match footer_header::FOOTER_VERSION.get_u32(bytes) {
             FOOTER_VERSION => {}
             0 => return Err(FooterError::Malformed("footer versions start at 1")),
             found => {
-                return Err(Unsupported::FooterVersion {
-                    found,
-                    supported: FOOTER_VERSION,
-                }
-                .into());
+                return Err(Unsupported::FooterVersion { found, supported: FOOTER_VERSION }.into());
             }
         }
-        if footer_header::RESERVED_A.get(bytes) != [0; 16]
-            || footer_header::RESERVED_B.get(bytes) != [0; 24]
-        {
+        if footer_header::RESERVED_A.get(bytes) != [0; 16] || footer_header::RESERVED_B.get(bytes) != [0; 24] {
             return Err(FooterError::Malformed("reserved bytes must be zero"));
         }
         let header = Self {
@@ -334,9 +304,7 @@ impl FooterHeader {
             checksum,
         };
         if header.summary.data_end != offset {
-            return Err(FooterError::Malformed(
-                "data_end must be the footer's own offset",
-            ));
+            return Err(FooterError::Malformed("data_end must be the footer's own offset"));
         }
         header.check()?;
         Ok(header)
@@ -363,12 +331,7 @@ impl FooterHeader {
         footer_header::PREVIOUS_LOGICAL_DIGEST.set(&mut bytes, summary.previous_logical_digest.0);
         footer_header::DIRECTORY_CHECKSUM.set_u32(&mut bytes, self.directory_checksum);
         let at = summary.data_end;
-        self.checksum = key.footer(
-            FooterPart::Header,
-            at,
-            0,
-            &bytes[..footer_header::HEADER_CHECKSUM.offset],
-        );
+        self.checksum = key.footer(FooterPart::Header, at, 0, &bytes[..footer_header::HEADER_CHECKSUM.offset]);
         footer_header::HEADER_CHECKSUM.set_u32(&mut bytes, self.checksum);
         bytes
     }
@@ -380,22 +343,13 @@ impl FooterHeader {
         if self.section_count as usize > MAX_SECTIONS {
             return Err(FooterError::Malformed("too many sections"));
         }
-        if !self.footer_len.is_multiple_of(8)
-            || self.footer_len < least
-            || self.footer_len > MAX_FOOTER_LEN
-        {
+        if !self.footer_len.is_multiple_of(8) || self.footer_len < least || self.footer_len > MAX_FOOTER_LEN {
             return Err(FooterError::Malformed("footer_len must hold its parts"));
         }
-        if !summary.data_end.is_multiple_of(8)
-            || !(FIRST_FRAME_OFFSET..=MAX_SEGMENT_LEN).contains(&summary.data_end)
-        {
-            return Err(FooterError::Malformed(
-                "data_end must be where a frame can end",
-            ));
+        if !summary.data_end.is_multiple_of(8) || !(FIRST_FRAME_OFFSET..=MAX_SEGMENT_LEN).contains(&summary.data_end) {
+            return Err(FooterError::Malformed("data_end must be where a frame can end"));
         }
-        if summary.first_position > summary.end_position
-            || summary.append_count > summary.frame_count
-        {
+        if summary.first_position > summary.end_position || summary.append_count > summary.frame_count {
             return Err(FooterError::Malformed("positions and counts must ascend"));
         }
         Ok(())
@@ -427,32 +381,18 @@ impl FooterHeader {
         let directory = usize::try_from(needed)
             .ok()
             .and_then(|end| footer.get(FOOTER_HEADER_LEN..end))
-            .ok_or(FooterError::Truncated {
-                needed,
-                available: footer.len() as u64,
-            })?;
+            .ok_or(FooterError::Truncated { needed, available: footer.len() as u64 })?;
         let entries = self.read_directory(directory, key)?;
-        match entries
-            .iter()
-            .find(|entry| entry.required && !known(entry.kind))
-        {
+        match entries.iter().find(|entry| entry.required && !known(entry.kind)) {
             Some(entry) => Err(Unsupported::FooterSection { kind: entry.kind }.into()),
             None => Ok(entries),
         }
     }
 
-    fn read_directory(
-        &self,
-        directory: &[u8],
-        key: &SegmentKey,
-    ) -> Result<Vec<SectionEntry>, FooterError> {
+    fn read_directory(&self, directory: &[u8], key: &SegmentKey) -> Result<Vec<SectionEntry>, FooterError> {
         let found = key.footer(FooterPart::Directory, self.summary.data_end, 0, directory);
-        checksum::compare(self.directory_checksum, found).map_err(|mismatch| {
-            FooterError::Checksum {
-                part: "directory",
-                mismatch,
-            }
-        })?;
+        checksum::compare(self.directory_checksum, found)
+            .map_err(|mismatch| FooterError::Checksum { part: "directory", mismatch })?;
         let mut entries = Vec::with_capacity(self.section_count as usize);
         let (mut last_kind, mut offset) = (0, self.sections_start());
         for entry in directory.chunks_exact(SECTION_ENTRY_LEN) {
@@ -461,20 +401,14 @@ impl FooterHeader {
                 return Err(FooterError::Malformed("section kinds must ascend"));
             }
             if entry.offset != offset {
-                return Err(FooterError::Malformed(
-                    "sections must lie one after the other",
-                ));
+                return Err(FooterError::Malformed("sections must lie one after the other"));
             }
-            offset = entry
-                .padded_end()
-                .ok_or(FooterError::Malformed("a section's length overflows"))?;
+            offset = entry.padded_end().ok_or(FooterError::Malformed("a section's length overflows"))?;
             last_kind = entry.kind;
             entries.push(entry);
         }
         if offset + TRAILER_LEN as u64 != self.footer_len {
-            return Err(FooterError::Malformed(
-                "the sections must end where the trailer starts",
-            ));
+            return Err(FooterError::Malformed("the sections must end where the trailer starts"));
         }
         Ok(entries)
     }
@@ -490,24 +424,12 @@ impl FooterHeader {
         bytes: &'a [u8],
         key: &SegmentKey,
     ) -> Result<&'a [u8], FooterError> {
-        let truncated = FooterError::Truncated {
-            needed: entry.len,
-            available: bytes.len() as u64,
-        };
+        let truncated = FooterError::Truncated { needed: entry.len, available: bytes.len() as u64 };
         let len = usize::try_from(entry.len).map_err(|_| truncated)?;
         let (section, padding) = bytes.split_at_checked(len).ok_or(truncated)?;
-        let found = key.footer(
-            FooterPart::Section,
-            self.summary.data_end,
-            entry.kind,
-            section,
-        );
-        checksum::compare(entry.checksum, found).map_err(|mismatch| {
-            FooterError::SectionChecksum {
-                kind: entry.kind,
-                mismatch,
-            }
-        })?;
+        let found = key.footer(FooterPart::Section, self.summary.data_end, entry.kind, section);
+        checksum::compare(entry.checksum, found)
+            .map_err(|mismatch| FooterError::SectionChecksum { kind: entry.kind, mismatch })?;
         let padding_len = len.next_multiple_of(8) - len;
         if padding.iter().take(padding_len).any(|byte| *byte != 0) {
             return Err(FooterError::Malformed("padding must be zero"));
@@ -528,11 +450,7 @@ pub struct Trailer {
 
 impl Trailer {
     fn of(header: &FooterHeader) -> Self {
-        Self {
-            footer_offset: header.summary.data_end,
-            footer_len: header.footer_len,
-            header_checksum: header.checksum,
-        }
+        Self { footer_offset: header.summary.data_end, footer_len: header.footer_len, header_checksum: header.checksum }
     }
 
     /// Reads the trailer from the last [`TRAILER_LEN`] bytes of a file of `file_len` bytes.
@@ -541,10 +459,9 @@ impl Trailer {
     ///
     /// [`FooterError`] where no sound trailer ends the file there.
     pub fn decode(bytes: &[u8], key: &SegmentKey, file_len: u64) -> Result<Self, FooterError> {
-        let bytes: &[u8; TRAILER_LEN] = bytes.last_chunk().ok_or(FooterError::Truncated {
-            needed: TRAILER_LEN as u64,
-            available: bytes.len() as u64,
-        })?;
+        let bytes: &[u8; TRAILER_LEN] = bytes
+            .last_chunk()
+            .ok_or(FooterError::Truncated { needed: TRAILER_LEN as u64, available: bytes.len() as u64 })?;
         if footer_trailer::MAGIC.get(bytes) != TRAILER_MAGIC {
             return Err(FooterError::NoMagic);
         }
@@ -553,14 +470,8 @@ impl Trailer {
             footer_len: footer_trailer::FOOTER_LEN.get_u64(bytes),
             header_checksum: footer_trailer::HEADER_CHECKSUM.get_u32(bytes),
         };
-        checksum::compare(
-            footer_trailer::CHECKSUM.get_u32(bytes),
-            trailer.checksum(bytes, key),
-        )
-        .map_err(|mismatch| FooterError::Checksum {
-            part: "trailer",
-            mismatch,
-        })?;
+        checksum::compare(footer_trailer::CHECKSUM.get_u32(bytes), trailer.checksum(bytes, key))
+            .map_err(|mismatch| FooterError::Checksum { part: "trailer", mismatch })?;
         if trailer.footer_offset.checked_add(trailer.footer_len) != Some(file_len) {
             return Err(FooterError::Malformed("the footer must end with the file"));
         }
@@ -592,12 +503,7 @@ impl Trailer {
     }
 
     fn checksum(&self, bytes: &[u8], key: &SegmentKey) -> u32 {
-        key.footer(
-            FooterPart::Trailer,
-            self.footer_offset,
-            0,
-            &bytes[..footer_trailer::CHECKSUM.offset],
-        )
+        key.footer(FooterPart::Trailer, self.footer_offset, 0, &bytes[..footer_trailer::CHECKSUM.offset])
     }
 }
 

@@ -37,6 +37,8 @@
 mod append;
 mod checksum;
 mod digest;
+#[cfg(test)]
+mod document;
 mod error;
 mod event;
 mod footer;
@@ -54,20 +56,21 @@ pub use digest::{ByteDigest, Digest, LogicalDigest, event_leaf};
 pub use error::{FrameError, Rule, Unsupported};
 pub use event::{ExpectedVersion, ProposedEvent, RecordedEvent};
 pub use footer::{
-    FOOTER_HEADER_LEN, FOOTER_VERSION, FooterError, FooterHeader, MAX_FOOTER_LEN, MAX_SECTIONS,
-    SECTION_ENTRY_LEN, Section, SectionEntry, SegmentSummary, TRAILER_LEN, Trailer, encode_footer,
+    FOOTER_HEADER_LEN, FOOTER_VERSION, FooterError, FooterHeader, MAX_FOOTER_LEN, MAX_SECTIONS, SECTION_ENTRY_LEN,
+    Section, SectionEntry, SegmentSummary, TRAILER_LEN, Trailer, encode_footer,
 };
 pub use frame::{
-    Configuration, EventRef, Events, ExtensionArea, ExtensionError, Frame, FrameHeader, FrameKind,
-    FramePlace, KnownFields, Link, StreamEntry, StreamSlot, SystemFrame, Tags, VerifiedFrame,
-    encode_append, encode_system,
+    Configuration, EventRef, Events, ExtensionArea, ExtensionError, Frame, FrameHeader, FrameKind, FramePlace,
+    KnownFields, Link, StreamEntry, StreamSlot, SystemFrame, Tags, VerifiedFrame, encode_append, encode_system,
 };
 pub use limits::*;
 pub use segment::{
-    HeaderCopies, HeaderCopyError, SegmentHeader, SegmentHeaderError, is_segment_size,
-    segment_capacity,
+    HeaderCopies, HeaderCopyError, SegmentHeader, SegmentHeaderError, is_segment_size, segment_capacity,
 };
-pub use stream::{
-    InvalidStreamName, NO_STREAM, ResolvedStream, STREAM_NAMESPACE, StreamName, StreamRef,
-};
+pub use stream::{InvalidStreamName, NO_STREAM, ResolvedStream, STREAM_NAMESPACE, StreamName, StreamRef};
 pub use text::{EventType, Tag};
+
+/// The README's example, so that it is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

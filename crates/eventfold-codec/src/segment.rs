@@ -6,8 +6,8 @@ use crate::checksum::{self, ChecksumMismatch, SegmentKey};
 use crate::error::Unsupported;
 use crate::layout::layout;
 use crate::limits::{
-    FIRST_CAPACITY, FIRST_FRAME_OFFSET, FORMAT_VERSION, HEADER_BLOCK_LEN, MAX_IDEMPOTENCY_WINDOW,
-    MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
+    FIRST_CAPACITY, FIRST_FRAME_OFFSET, FORMAT_VERSION, HEADER_BLOCK_LEN, MAX_IDEMPOTENCY_WINDOW, MAX_SEGMENT_SIZE,
+    MIN_SEGMENT_SIZE,
 };
 
 layout! {
@@ -156,8 +156,7 @@ impl SegmentHeader {
             segment_header::SALT.set_u64(block, self.salt);
             segment_header::SEGMENT_SIZE.set_u64(block, self.segment_size);
             segment_header::IDEMPOTENCY_WINDOW.set_u32(block, self.idempotency_window);
-            let checksum =
-                checksum::segment_header(copy, &block[..segment_header::CHECKSUM.offset]);
+            let checksum = checksum::segment_header(copy, &block[..segment_header::CHECKSUM.offset]);
             segment_header::CHECKSUM.set_u32(block, checksum);
         }
     }
@@ -168,15 +167,12 @@ impl SegmentHeader {
     ///
     /// [`SegmentHeaderError`] where no copy is sound, both are and differ, or a newer version wrote one.
     pub fn decode(bytes: &[u8]) -> Result<(Self, HeaderCopies), SegmentHeaderError> {
-        let bytes = &bytes[..bytes
-            .len()
-            .min(usize::try_from(FIRST_FRAME_OFFSET).unwrap_or(usize::MAX))];
-        let (first, second) = bytes
-            .split_at_checked(HEADER_BLOCK_LEN)
-            .unwrap_or((bytes, &[]));
+        let bytes = &bytes[..bytes.len().min(usize::try_from(FIRST_FRAME_OFFSET).unwrap_or(usize::MAX))];
+        let (first, second) = bytes.split_at_checked(HEADER_BLOCK_LEN).unwrap_or((bytes, &[]));
         match (Self::decode_copy(first, 0), Self::decode_copy(second, 1)) {
-            (Err(HeaderCopyError::Unsupported(newer)), _)
-            | (_, Err(HeaderCopyError::Unsupported(newer))) => Err(newer.into()),
+            (Err(HeaderCopyError::Unsupported(newer)), _) | (_, Err(HeaderCopyError::Unsupported(newer))) => {
+                Err(newer.into())
+            }
             (Ok(first), Ok(second)) if first != second => Err(SegmentHeaderError::CopiesDiffer),
             (Ok(header), Ok(_)) => Ok((header, HeaderCopies::Both)),
             (Ok(header), Err(damage)) => Ok((header, HeaderCopies::FirstOnly(damage))),
@@ -186,29 +182,19 @@ impl SegmentHeader {
     }
 
     fn decode_copy(bytes: &[u8], copy: u32) -> Result<Self, HeaderCopyError> {
-        let block = bytes
-            .first_chunk::<HEADER_BLOCK_LEN>()
-            .ok_or(HeaderCopyError::Truncated)?;
+        let block = bytes.first_chunk::<HEADER_BLOCK_LEN>().ok_or(HeaderCopyError::Truncated)?;
         if segment_header::MAGIC.get(block) != SEGMENT_MAGIC {
             return Err(HeaderCopyError::NoMagic);
         }
         let found = checksum::segment_header(copy, &block[..segment_header::CHECKSUM.offset]);
-        checksum::compare(segment_header::CHECKSUM.get_u32(block), found)
-            .map_err(HeaderCopyError::Checksum)?;
+        checksum::compare(segment_header::CHECKSUM.get_u32(block), found).map_err(HeaderCopyError::Checksum)?;
         match segment_header::FORMAT_VERSION.get_u32(block) {
             FORMAT_VERSION => {}
             0 => {
-                return Err(HeaderCopyError::Field {
-                    field: "format_version",
-                    value: 0,
-                });
+                return Err(HeaderCopyError::Field { field: "format_version", value: 0 });
             }
             found => {
-                return Err(Unsupported::FormatVersion {
-                    found,
-                    supported: FORMAT_VERSION,
-                }
-                .into());
+                return Err(Unsupported::FormatVersion { found, supported: FORMAT_VERSION }.into());
             }
         }
         let bits = segment_header::REQUIRED_FLAGS.get_u32(block);
@@ -217,10 +203,7 @@ impl SegmentHeader {
         }
         let found_copy = segment_header::COPY.get_u32(block);
         if found_copy != copy {
-            return Err(HeaderCopyError::Field {
-                field: "copy",
-                value: u64::from(found_copy),
-            });
+            return Err(HeaderCopyError::Field { field: "copy", value: u64::from(found_copy) });
         }
         let header = Self {
             store_id: Uuid::from_bytes(segment_header::STORE_ID.get(block)),
@@ -235,17 +218,11 @@ impl SegmentHeader {
 
     fn check(&self) -> Result<(), HeaderCopyError> {
         if !is_segment_size(self.segment_size) {
-            return Err(HeaderCopyError::Field {
-                field: "segment_size",
-                value: self.segment_size,
-            });
+            return Err(HeaderCopyError::Field { field: "segment_size", value: self.segment_size });
         }
         if self.idempotency_window > MAX_IDEMPOTENCY_WINDOW {
             let value = u64::from(self.idempotency_window);
-            return Err(HeaderCopyError::Field {
-                field: "idempotency_window",
-                value,
-            });
+            return Err(HeaderCopyError::Field { field: "idempotency_window", value });
         }
         Ok(())
     }
@@ -254,8 +231,7 @@ impl SegmentHeader {
 /// Whether a store can be configured to segments of this size: a multiple of 4,096 between [`MIN_SEGMENT_SIZE`] and
 /// [`MAX_SEGMENT_SIZE`].
 pub fn is_segment_size(size: u64) -> bool {
-    (MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size)
-        && size.is_multiple_of(HEADER_BLOCK_LEN as u64)
+    (MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size) && size.is_multiple_of(HEADER_BLOCK_LEN as u64)
 }
 
 /// The capacity of segment `number`: 1 MiB for the first, four times the last for each that follows, up to the
@@ -268,9 +244,7 @@ pub fn is_segment_size(size: u64) -> bool {
 /// assert_eq!(capacities, [1, 4, 16, 64, 256, 256]);
 /// ```
 pub fn segment_capacity(number: u32, segment_size: u64) -> u64 {
-    let grown = 4u64
-        .checked_pow(number)
-        .and_then(|factor| factor.checked_mul(FIRST_CAPACITY));
+    let grown = 4u64.checked_pow(number).and_then(|factor| factor.checked_mul(FIRST_CAPACITY));
     grown.unwrap_or(u64::MAX).min(segment_size)
 }
 
@@ -298,8 +272,7 @@ mod tests {
             let block = &mut bytes[copy * HEADER_BLOCK_LEN..][..HEADER_BLOCK_LEN];
             change(block);
             let seed = u32::try_from(*copy).unwrap();
-            let checksum =
-                checksum::segment_header(seed, &block[..segment_header::CHECKSUM.offset]);
+            let checksum = checksum::segment_header(seed, &block[..segment_header::CHECKSUM.offset]);
             segment_header::CHECKSUM.set_u32(block, checksum);
         }
         bytes
@@ -310,32 +283,17 @@ mod tests {
         let header = sample();
         let bytes = encoded(&header);
         assert_eq!(bytes.len() as u64, FIRST_FRAME_OFFSET);
-        assert_eq!(
-            SegmentHeader::decode(&bytes),
-            Ok((header, HeaderCopies::Both))
-        );
+        assert_eq!(SegmentHeader::decode(&bytes), Ok((header, HeaderCopies::Both)));
         let first_only = HeaderCopies::FirstOnly(HeaderCopyError::Truncated);
-        assert_eq!(
-            SegmentHeader::decode(&bytes[..HEADER_BLOCK_LEN]),
-            Ok((header, first_only))
-        );
-        assert_eq!(
-            SegmentHeader::decode(&bytes[..bytes.len() - 1]),
-            Ok((header, first_only))
-        );
+        assert_eq!(SegmentHeader::decode(&bytes[..HEADER_BLOCK_LEN]), Ok((header, first_only)));
+        assert_eq!(SegmentHeader::decode(&bytes[..bytes.len() - 1]), Ok((header, first_only)));
         let mut zeroed = bytes;
         zeroed[..HEADER_BLOCK_LEN].fill(0);
         let second_only = HeaderCopies::SecondOnly(HeaderCopyError::NoMagic);
         assert_eq!(SegmentHeader::decode(&zeroed), Ok((header, second_only)));
         zeroed.fill(0);
-        assert!(matches!(
-            SegmentHeader::decode(&zeroed),
-            Err(SegmentHeaderError::Damaged(..))
-        ));
-        assert!(matches!(
-            SegmentHeader::decode(&[]),
-            Err(SegmentHeaderError::Damaged(..))
-        ));
+        assert!(matches!(SegmentHeader::decode(&zeroed), Err(SegmentHeaderError::Damaged(..))));
+        assert!(matches!(SegmentHeader::decode(&[]), Err(SegmentHeaderError::Damaged(..))));
     }
 
     #[test]
@@ -343,42 +301,23 @@ mod tests {
         let mut bytes = encoded(&sample());
         bytes.copy_within(..HEADER_BLOCK_LEN, HEADER_BLOCK_LEN);
         let (_, copies) = SegmentHeader::decode(&bytes).unwrap();
-        assert!(matches!(
-            copies,
-            HeaderCopies::FirstOnly(HeaderCopyError::Checksum(_))
-        ));
+        assert!(matches!(copies, HeaderCopies::FirstOnly(HeaderCopyError::Checksum(_))));
     }
 
     #[test]
     fn a_newer_version_is_refused_by_name_even_if_the_other_copy_is_damaged() {
-        let mut bytes = with(
-            |block| segment_header::FORMAT_VERSION.set_u32(block, 2),
-            &[0, 1],
-        );
-        let newer = Unsupported::FormatVersion {
-            found: 2,
-            supported: 1,
-        };
+        let mut bytes = with(|block| segment_header::FORMAT_VERSION.set_u32(block, 2), &[0, 1]);
+        let newer = Unsupported::FormatVersion { found: 2, supported: 1 };
         assert_eq!(SegmentHeader::decode(&bytes), Err(newer.into()));
         bytes[500] ^= 1;
         assert_eq!(SegmentHeader::decode(&bytes), Err(newer.into()));
-        let flagged = with(
-            |block| segment_header::REQUIRED_FLAGS.set_u32(block, 6),
-            &[0, 1],
-        );
-        assert_eq!(
-            SegmentHeader::decode(&flagged),
-            Err(Unsupported::SegmentFlags { bits: 6 }.into())
-        );
+        let flagged = with(|block| segment_header::REQUIRED_FLAGS.set_u32(block, 6), &[0, 1]);
+        assert_eq!(SegmentHeader::decode(&flagged), Err(Unsupported::SegmentFlags { bits: 6 }.into()));
     }
 
     #[test]
     fn values_out_of_bounds_are_damage() {
-        for (field, value) in [
-            ("copy", 2),
-            ("segment_size", 65_537),
-            ("idempotency_window", 1 << 25),
-        ] {
+        for (field, value) in [("copy", 2), ("segment_size", 65_537), ("idempotency_window", 1 << 25)] {
             let bytes = with(
                 |block| match field {
                     "copy" => segment_header::COPY.set_u32(block, 2),
@@ -388,43 +327,25 @@ mod tests {
                 &[0],
             );
             let (_, copies) = SegmentHeader::decode(&bytes).unwrap();
-            assert_eq!(
-                copies,
-                HeaderCopies::SecondOnly(HeaderCopyError::Field { field, value })
-            );
+            assert_eq!(copies, HeaderCopies::SecondOnly(HeaderCopyError::Field { field, value }));
         }
-        let zero = with(
-            |block| segment_header::FORMAT_VERSION.set_u32(block, 0),
-            &[0, 1],
-        );
-        assert!(matches!(
-            SegmentHeader::decode(&zero),
-            Err(SegmentHeaderError::Damaged(..))
-        ));
+        let zero = with(|block| segment_header::FORMAT_VERSION.set_u32(block, 0), &[0, 1]);
+        assert!(matches!(SegmentHeader::decode(&zero), Err(SegmentHeaderError::Damaged(..))));
     }
 
     #[test]
     fn copies_that_disagree_are_refused() {
         let bytes = with(|block| segment_header::SALT.set_u64(block, 1), &[1]);
-        assert_eq!(
-            SegmentHeader::decode(&bytes),
-            Err(SegmentHeaderError::CopiesDiffer)
-        );
+        assert_eq!(SegmentHeader::decode(&bytes), Err(SegmentHeaderError::CopiesDiffer));
     }
 
     #[test]
     fn reserved_bytes_are_summed_and_not_interpreted() {
         let bytes = with(|block| block[3000] = 9, &[0, 1]);
-        assert_eq!(
-            SegmentHeader::decode(&bytes),
-            Ok((sample(), HeaderCopies::Both))
-        );
+        assert_eq!(SegmentHeader::decode(&bytes), Ok((sample(), HeaderCopies::Both)));
         let mut flipped = encoded(&sample());
         flipped[3000] ^= 1;
-        assert!(matches!(
-            SegmentHeader::decode(&flipped),
-            Ok((_, HeaderCopies::SecondOnly(_)))
-        ));
+        assert!(matches!(SegmentHeader::decode(&flipped), Ok((_, HeaderCopies::SecondOnly(_)))));
     }
 
     #[test]
@@ -440,10 +361,7 @@ mod tests {
         ] {
             assert_eq!(is_segment_size(size), valid, "{size}");
         }
-        assert_eq!(
-            segment_capacity(u32::MAX, MAX_SEGMENT_SIZE),
-            MAX_SEGMENT_SIZE
-        );
+        assert_eq!(segment_capacity(u32::MAX, MAX_SEGMENT_SIZE), MAX_SEGMENT_SIZE);
         assert_eq!(segment_capacity(0, MIN_SEGMENT_SIZE), MIN_SEGMENT_SIZE);
     }
 }

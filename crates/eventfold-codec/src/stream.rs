@@ -71,10 +71,7 @@ pub enum InvalidStreamName {
 
 pub(crate) fn check_name(name: &str) -> Result<(), InvalidStreamName> {
     if name.is_empty() || name.len() > MAX_STREAM_NAME_LEN {
-        return Err(InvalidStreamName::Length {
-            len: name.len(),
-            max: MAX_STREAM_NAME_LEN,
-        });
+        return Err(InvalidStreamName::Length { len: name.len(), max: MAX_STREAM_NAME_LEN });
     }
     match parse_id(name) {
         Some(id) => Err(InvalidStreamName::IsUuid { id }),
@@ -133,10 +130,7 @@ impl StreamRef {
     pub fn resolve(&self) -> Result<ResolvedStream, InvalidStreamName> {
         let name = match &self.0 {
             Repr::Id(id) => {
-                return Ok(ResolvedStream {
-                    id: *id,
-                    name: None,
-                });
+                return Ok(ResolvedStream { id: *id, name: None });
             }
             Repr::Named(name) => name.clone(),
             Repr::Unchecked(text) => match StreamName::new(text) {
@@ -146,10 +140,7 @@ impl StreamRef {
                 name => name?,
             },
         };
-        Ok(ResolvedStream {
-            id: name.id(),
-            name: Some(name),
-        })
+        Ok(ResolvedStream { id: name.id(), name: Some(name) })
     }
 }
 
@@ -221,10 +212,7 @@ mod tests {
         for len in [0, MAX_STREAM_NAME_LEN + 1] {
             assert_eq!(
                 StreamName::new(&"n".repeat(len)),
-                Err(InvalidStreamName::Length {
-                    len,
-                    max: MAX_STREAM_NAME_LEN
-                })
+                Err(InvalidStreamName::Length { len, max: MAX_STREAM_NAME_LEN })
             );
         }
     }
@@ -233,20 +221,10 @@ mod tests {
     fn the_hyphenated_text_of_a_uuid_means_that_uuid_in_either_case() {
         let id = Uuid::from_u128(0xABCD_EF00);
         for text in [id.to_string(), id.to_string().to_uppercase()] {
-            assert_eq!(
-                StreamRef::from(&text).resolve(),
-                Ok(ResolvedStream { id, name: None })
-            );
-            assert_eq!(
-                StreamName::new(&text),
-                Err(InvalidStreamName::IsUuid { id })
-            );
+            assert_eq!(StreamRef::from(&text).resolve(), Ok(ResolvedStream { id, name: None }));
+            assert_eq!(StreamName::new(&text), Err(InvalidStreamName::IsUuid { id }));
         }
-        for text in [
-            id.simple().to_string(),
-            id.braced().to_string(),
-            id.urn().to_string(),
-        ] {
+        for text in [id.simple().to_string(), id.braced().to_string(), id.urn().to_string()] {
             assert!(StreamName::new(&text).is_ok(), "{text} is a name");
         }
     }
@@ -254,10 +232,7 @@ mod tests {
     #[test]
     fn every_way_to_give_a_stream_names_the_same_one() {
         let name = StreamName::new("orders").unwrap();
-        let resolved = ResolvedStream {
-            id: name.id(),
-            name: Some(name.clone()),
-        };
+        let resolved = ResolvedStream { id: name.id(), name: Some(name.clone()) };
         for stream in [
             StreamRef::from("orders"),
             StreamRef::from("orders".to_owned()),

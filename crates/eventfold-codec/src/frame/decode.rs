@@ -34,20 +34,13 @@ impl<'a> Frame<'a> {
         let header = FrameHeader::read(bytes, key, offset)?;
         let kind = header.check(offset)?;
         let Some(bytes) = bytes.get(..header.frame_len as usize) else {
-            return Err(FrameError::Truncated {
-                needed: u64::from(header.frame_len),
-                available: bytes.len() as u64,
-            });
+            return Err(FrameError::Truncated { needed: u64::from(header.frame_len), available: bytes.len() as u64 });
         };
-        let frame = Self {
-            bytes,
-            key: *key,
-            offset,
-            header,
-            kind,
-        };
-        // What a required field changes may be how the events are to be read.
+        let frame = Self { bytes, key: *key, offset, header, kind };
+        // What a required field changes may be how the events are to be read. Only a field that is verified may say so:
+        // a flipped bit must not pass for a newer version.
         if header.flags & FLAG_REQUIRED_EXTENSION != 0 {
+            frame.verify_body()?;
             frame.fields()?;
         }
         Ok(frame)
@@ -83,10 +76,7 @@ impl<'a> Frame<'a> {
     ///
     /// If the frame has not that many streams.
     pub fn stream(&self, index: u32) -> Result<StreamEntry<'a>, FrameError> {
-        assert!(
-            index < self.header.stream_count,
-            "stream index out of bounds"
-        );
+        assert!(index < self.header.stream_count, "stream index out of bounds");
         StreamEntry::parse(self.record(index)?)
     }
 
@@ -106,9 +96,12 @@ impl<'a> Frame<'a> {
 
     /// All events, each verified as it is reached.
     pub fn events(&self) -> Events<'a> {
+        let (before, entries) = self.table().split_at(self.header.stream_count as usize);
         Events {
             frame: *self,
             next: 0,
+            start: before.last().map_or(self.header.records_start(), end_of),
+            entries: entries.iter(),
             stream: None,
         }
     }
@@ -119,12 +112,7 @@ impl<'a> Frame<'a> {
     ///
     /// [`FrameError`], for the first thing that is wrong.
     pub fn verify(&self) -> Result<VerifiedFrame<'a>, FrameError> {
-        let body = &self.bytes[FRAME_HEADER_LEN..self.header.records_start()];
-        checksum::compare(
-            self.header.body_checksum,
-            self.key.frame_body(self.offset, body),
-        )
-        .map_err(FrameError::BodyChecksum)?;
+        self.verify_body()?;
         let fields = self.fields()?;
         self.verify_ends()?;
         let (mut first_events, names_size) = self.verify_streams()?;
@@ -133,9 +121,8 @@ impl<'a> Frame<'a> {
         let mut stream = None;
         for index in 0..self.header.event_count {
             let parsed = self.parse_event(index)?;
-            let next_rank = first_events
-                .get_mut(usize::from(parsed.stream_index))
-                .ok_or(FrameError::Malformed(Rule::Streams))?;
+            let next_rank =
+                first_events.get_mut(usize::from(parsed.stream_index)).ok_or(FrameError::Malformed(Rule::Streams))?;
             if *next_rank == 0 {
                 if u32::from(parsed.stream_index) != touched {
                     return Err(FrameError::Malformed(Rule::Streams));
@@ -154,18 +141,20 @@ impl<'a> Frame<'a> {
         if size > MAX_APPEND_SIZE {
             return Err(FrameError::Malformed(Rule::Lengths));
         }
-        Ok(VerifiedFrame {
-            frame: *self,
-            fields,
-        })
+        Ok(VerifiedFrame { frame: *self, fields })
+    }
+
+    fn verify_body(&self) -> Result<(), FrameError> {
+        let body = &self.bytes[FRAME_HEADER_LEN..self.header.records_start()];
+        checksum::compare(self.header.body_checksum, self.key.frame_body(self.offset, body))
+            .map_err(FrameError::BodyChecksum)
     }
 
     /// The records' ends ascend, and the last one, padded with zeroes, is the frame's.
     fn verify_ends(&self) -> Result<(), FrameError> {
-        let records = self.header.stream_count + self.header.event_count;
         let mut end = self.header.records_start();
-        for index in 0..records {
-            let next = self.entry(index).0;
+        for entry in self.table() {
+            let next = end_of(entry);
             if next < end || next > self.bytes.len() {
                 return Err(FrameError::Malformed(Rule::RecordEnds));
             }
@@ -206,41 +195,37 @@ impl<'a> Frame<'a> {
 
     fn fields(&self) -> Result<KnownFields, FrameError> {
         let area = &self.bytes[FRAME_HEADER_LEN..self.header.table_start()];
-        KnownFields::decode(
-            area,
-            self.kind,
-            self.header.flags & FLAG_REQUIRED_EXTENSION != 0,
-        )
+        KnownFields::decode(area, self.kind, self.header.flags & FLAG_REQUIRED_EXTENSION != 0)
     }
 
-    /// A record's end and checksum, as its entry has them.
+    /// The record table, an entry a record.
     #[inline]
-    fn entry(&self, index: u32) -> (usize, u32) {
-        let start = self.header.table_start() + RECORD_ENTRY_LEN * index as usize;
-        let entry = &self.bytes[start..start + RECORD_ENTRY_LEN];
-        (
-            record_entry::END.get_u32(entry) as usize,
-            record_entry::CHECKSUM.get_u32(entry),
-        )
+    fn table(&self) -> &'a [[u8; RECORD_ENTRY_LEN]] {
+        let table = &self.bytes[self.header.table_start()..self.header.records_start()];
+        table.as_chunks().0
     }
 
     /// A record's bytes, verified.
     #[inline]
     fn record(&self, index: u32) -> Result<&'a [u8], FrameError> {
-        let start = if index == 0 {
-            self.header.records_start()
-        } else {
-            self.entry(index - 1).0
+        let table = self.table();
+        let start = match index.checked_sub(1) {
+            Some(before) => end_of(&table[before as usize]),
+            None => self.header.records_start(),
         };
-        let (end, checksum) = self.entry(index);
-        if start < self.header.records_start() {
-            return Err(FrameError::Malformed(Rule::RecordEnds));
-        }
+        self.record_between(index, start, &table[index as usize])
+    }
+
+    /// The bytes of record `index`, verified, where the record before ends at `start`.
+    #[inline(always)]
+    fn record_between(&self, index: u32, start: usize, entry: &[u8; RECORD_ENTRY_LEN]) -> Result<&'a [u8], FrameError> {
         let record = self
             .bytes
-            .get(start..end)
+            .get(start..end_of(entry))
+            .filter(|_| start >= self.header.records_start())
             .ok_or(FrameError::Malformed(Rule::RecordEnds))?;
-        checksum::compare(checksum, self.key.record(self.offset, index, record))
+        let expected = record_entry::CHECKSUM.get_u32(entry);
+        checksum::compare(expected, self.key.record(self.offset, index, record))
             .map_err(|mismatch| FrameError::RecordChecksum { index, mismatch })?;
         Ok(record)
     }
@@ -252,36 +237,39 @@ impl<'a> Frame<'a> {
 
     /// Puts an event in its stream. `known` keeps the last stream that was read: events of one stream often follow each
     /// other.
-    #[inline]
+    #[inline(always)]
     fn place(
         &self,
         event: ParsedEvent<'a>,
         index: u32,
         known: &mut Option<(u16, StreamEntry<'a>)>,
     ) -> Result<EventRef<'a>, FrameError> {
-        if u32::from(event.stream_index) >= self.header.stream_count {
-            return Err(FrameError::Malformed(Rule::Streams));
+        if !matches!(known, Some((stream, _)) if *stream == event.stream_index) {
+            *known = Some((event.stream_index, self.stream_of(event.stream_index)?));
         }
-        let stream = match known {
-            Some((stream_index, stream)) if *stream_index == event.stream_index => *stream,
-            _ => {
-                known
-                    .insert((
-                        event.stream_index,
-                        self.stream(u32::from(event.stream_index))?,
-                    ))
-                    .1
+        match known {
+            Some((_, stream)) if u32::from(event.rank) < stream.events => {
+                Ok(event.place(stream, self.header.first_position + u64::from(index), self.header.recorded_at))
             }
-        };
-        if u32::from(event.rank) >= stream.events {
+            _ => Err(FrameError::Malformed(Rule::Streams)),
+        }
+    }
+
+    /// The stream an event names. Seldom called where events of one stream follow each other, so it is kept out of the
+    /// loop over them.
+    #[inline(never)]
+    fn stream_of(&self, index: u16) -> Result<StreamEntry<'a>, FrameError> {
+        if u32::from(index) >= self.header.stream_count {
             return Err(FrameError::Malformed(Rule::Streams));
         }
-        Ok(event.place(
-            &stream,
-            self.header.first_position + u64::from(index),
-            self.header.recorded_at,
-        ))
+        self.stream(index.into())
     }
+}
+
+/// Where a record ends, as its entry has it.
+#[inline]
+fn end_of(entry: &[u8; RECORD_ENTRY_LEN]) -> usize {
+    record_entry::END.get_u32(entry) as usize
 }
 
 /// The events of a frame, each verified as it is reached. See [`Frame::events`].
@@ -289,29 +277,33 @@ impl<'a> Frame<'a> {
 pub struct Events<'a> {
     frame: Frame<'a>,
     next: u32,
+    /// Where the record before ends.
+    start: usize,
+    /// The entries of the events to come.
+    entries: std::slice::Iter<'a, [u8; RECORD_ENTRY_LEN]>,
     stream: Option<(u16, StreamEntry<'a>)>,
 }
 
 impl<'a> Iterator for Events<'a> {
     type Item = Result<EventRef<'a>, FrameError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        let index = self.next;
-        if index == self.frame.header.event_count {
-            return None;
-        }
+        let entry = self.entries.next()?;
+        let (index, start) = (self.next, self.start);
         self.next += 1;
+        self.start = end_of(entry);
+        let frame = &self.frame;
         Some(
-            self.frame
-                .parse_event(index)
-                .and_then(|event| self.frame.place(event, index, &mut self.stream)),
+            frame
+                .record_between(frame.header.stream_count + index, start, entry)
+                .and_then(|record| ParsedEvent::parse(record, index))
+                .and_then(|event| frame.place(event, index, &mut self.stream)),
         )
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = (self.frame.header.event_count - self.next) as usize;
-        (left, Some(left))
+        self.entries.size_hint()
     }
 }
 

@@ -59,33 +59,14 @@ pub fn encode_append(
     extensions: &ExtensionArea,
     out: &mut Vec<u8>,
 ) -> FrameHeader {
-    assert_eq!(
-        slots.len(),
-        append.streams().len(),
-        "one slot for each stream"
-    );
+    assert_eq!(slots.len(), append.streams().len(), "one slot for each stream");
     let frame_len = append.frame_len(|index| slots[index].with_name) + extensions.len();
     let stream_count = count(slots.len());
-    let mut frame = FrameWriter::start(
-        out,
-        key,
-        place.offset,
-        frame_len,
-        extensions,
-        slots.len() + append.placed().len(),
-    );
+    let mut frame =
+        FrameWriter::start(out, key, place.offset, frame_len, extensions, slots.len() + append.placed().len());
     for (stream, slot) in append.streams().iter().zip(slots) {
-        assert!(
-            slot.first_version
-                .checked_add(u64::from(stream.events))
-                .is_some(),
-            "stream versions overflow"
-        );
-        frame.out.extend_from_slice(&StreamEntry::encode_fixed(
-            stream.id,
-            slot.first_version,
-            stream.events,
-        ));
+        assert!(slot.first_version.checked_add(u64::from(stream.events)).is_some(), "stream versions overflow");
+        frame.out.extend_from_slice(&StreamEntry::encode_fixed(stream.id, slot.first_version, stream.events));
         if let Some(name) = stream.name.as_ref().filter(|_| slot.with_name) {
             frame.out.extend_from_slice(name.as_bytes());
         }
@@ -95,9 +76,7 @@ pub fn encode_append(
         let event = &placed.event;
         let event_type = event.event_type.as_bytes();
         let fixed = EventFixed {
-            event_id: event
-                .event_id
-                .expect("checking an append gives every event an id"),
+            event_id: event.event_id.expect("checking an append gives every event an id"),
             stream_index: placed.stream,
             rank: placed.rank,
             type_len: text_len(event_type),
@@ -125,18 +104,9 @@ pub fn encode_append(
 /// # Panics
 ///
 /// If the offset is not aligned, or a [`Configuration`] exceeds its limit.
-pub fn encode_system(
-    frame: SystemFrame,
-    key: &SegmentKey,
-    place: &FramePlace,
-    out: &mut Vec<u8>,
-) -> FrameHeader {
+pub fn encode_system(frame: SystemFrame, key: &SegmentKey, place: &FramePlace, out: &mut Vec<u8>) -> FrameHeader {
     let mut extensions = ExtensionArea::default();
-    let mut push = |field, data: &[u8]| {
-        extensions
-            .push(field, data)
-            .expect("the only field of an area fits")
-    };
+    let mut push = |field, data: &[u8]| extensions.push(field, data).expect("the only field of an area fits");
     let kind = match frame {
         SystemFrame::Link(link) => {
             push(FIELD_LINK, &link.encode());
@@ -205,11 +175,8 @@ impl<'a> FrameWriter<'a> {
     #[inline]
     fn finish_record(&mut self) {
         let end = self.out.len();
-        let checksum = self
-            .key
-            .record(self.offset, self.record, &self.out[self.record_start..]);
-        let entry =
-            self.start + FRAME_HEADER_LEN + self.ext_len + RECORD_ENTRY_LEN * self.record as usize;
+        let checksum = self.key.record(self.offset, self.record, &self.out[self.record_start..]);
+        let entry = self.start + FRAME_HEADER_LEN + self.ext_len + RECORD_ENTRY_LEN * self.record as usize;
         let frame_end = count(end - self.start);
         let entry = &mut self.out[entry..entry + RECORD_ENTRY_LEN];
         record_entry::END.set_u32(entry, frame_end);
@@ -218,40 +185,16 @@ impl<'a> FrameWriter<'a> {
         self.record += 1;
     }
 
-    fn finish(
-        self,
-        kind: FrameKind,
-        place: &FramePlace,
-        stream_count: u32,
-        event_count: u32,
-    ) -> FrameHeader {
-        assert!(
-            place
-                .first_position
-                .checked_add(u64::from(event_count))
-                .is_some(),
-            "positions overflow"
-        );
-        self.out.resize(
-            (self.out.len() - self.start).next_multiple_of(8) + self.start,
-            0,
-        );
-        assert_eq!(
-            self.out.len() - self.start,
-            self.frame_len,
-            "a frame has the length it was measured to have"
-        );
+    fn finish(self, kind: FrameKind, place: &FramePlace, stream_count: u32, event_count: u32) -> FrameHeader {
+        assert!(place.first_position.checked_add(u64::from(event_count)).is_some(), "positions overflow");
+        self.out.resize((self.out.len() - self.start).next_multiple_of(8) + self.start, 0);
+        assert_eq!(self.out.len() - self.start, self.frame_len, "a frame has the length it was measured to have");
         let body = &self.out[self.start + FRAME_HEADER_LEN..self.records_start];
         let mut header = FrameHeader {
             kind: kind.number(),
-            flags: if self.has_required {
-                FLAG_REQUIRED_EXTENSION
-            } else {
-                0
-            },
+            flags: if self.has_required { FLAG_REQUIRED_EXTENSION } else { 0 },
             frame_len: count(self.frame_len),
-            ext_len: u16::try_from(self.ext_len)
-                .expect("an extension area has at most 4,096 bytes"),
+            ext_len: u16::try_from(self.ext_len).expect("an extension area has at most 4,096 bytes"),
             first_position: place.first_position,
             recorded_at: place.recorded_at,
             durable_through: place.durable_through,
@@ -261,11 +204,7 @@ impl<'a> FrameWriter<'a> {
             body_checksum: self.key.frame_body(self.offset, body),
             checksum: 0,
         };
-        debug_assert_eq!(
-            header.check(self.offset),
-            Ok(kind),
-            "only frames that a reader accepts are written"
-        );
+        debug_assert_eq!(header.check(self.offset), Ok(kind), "only frames that a reader accepts are written");
         header.write(&mut self.out[self.start..], self.key, self.offset);
         header
     }

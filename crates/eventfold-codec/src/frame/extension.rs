@@ -71,7 +71,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    pub(crate) fn encode(&self) -> [u8; configuration_field::SIZE] {
+    pub(crate) fn encode(self) -> [u8; configuration_field::SIZE] {
         let mut data = [0; configuration_field::SIZE];
         configuration_field::IDEMPOTENCY_WINDOW.set_u32(&mut data, self.idempotency_window);
         data
@@ -107,9 +107,7 @@ impl KnownFields {
             found_required |= field_type & FIELD_REQUIRED != 0;
             match field_type {
                 FIELD_LINK => known.link = Some(Link::decode(data).ok_or(malformed)?),
-                FIELD_CONFIGURATION => {
-                    known.configuration = Some(Configuration::decode(data).ok_or(malformed)?)
-                }
+                FIELD_CONFIGURATION => known.configuration = Some(Configuration::decode(data).ok_or(malformed)?),
                 _ if field_type & FIELD_REQUIRED != 0 => {
                     return Err(Unsupported::ExtensionField { field_type }.into());
                 }
@@ -152,13 +150,10 @@ fn split_field(area: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let data = area.get(extension_field::SIZE..data_end)?;
     let padded_end = data_end.next_multiple_of(8);
     let padding = area.get(data_end..padded_end)?;
-    padding.iter().all(|byte| *byte == 0).then(|| {
-        (
-            extension_field::FIELD_TYPE.get_u16(head),
-            data,
-            &area[padded_end..],
-        )
-    })
+    padding
+        .iter()
+        .all(|byte| *byte == 0)
+        .then(|| (extension_field::FIELD_TYPE.get_u16(head), data, &area[padded_end..]))
 }
 
 /// An extension area in the making.
@@ -207,16 +202,10 @@ impl ExtensionArea {
     /// [`ExtensionError`] where the type does not ascend, or the area would be too long.
     pub fn push(&mut self, field_type: u16, data: &[u8]) -> Result<(), ExtensionError> {
         if field_type <= self.last_type {
-            return Err(ExtensionError::Order {
-                field_type,
-                last_type: self.last_type,
-            });
+            return Err(ExtensionError::Order { field_type, last_type: self.last_type });
         }
         let len = (self.bytes.len() + extension_field::SIZE + data.len()).next_multiple_of(8);
-        let too_long = ExtensionError::TooLong {
-            len,
-            max: MAX_EXTENSION_LEN,
-        };
+        let too_long = ExtensionError::TooLong { len, max: MAX_EXTENSION_LEN };
         let data_len = u16::try_from(data.len()).map_err(|_| too_long)?;
         if len > MAX_EXTENSION_LEN {
             return Err(too_long);
@@ -264,10 +253,7 @@ mod tests {
     #[test]
     fn unknown_optional_fields_are_skipped() {
         let area = area(&[(1, b""), (2, b"12345678"), (0x7FFF, b"x")]);
-        assert_eq!(
-            KnownFields::decode(area.as_bytes(), FrameKind::Append, false),
-            Ok(KnownFields::default())
-        );
+        assert_eq!(KnownFields::decode(area.as_bytes(), FrameKind::Append, false), Ok(KnownFields::default()));
     }
 
     #[test]
@@ -281,56 +267,27 @@ mod tests {
 
     #[test]
     fn known_fields_are_read_where_they_belong_and_refused_elsewhere() {
-        let link = Link {
-            salt: 1,
-            end: 2,
-            checksum: 3,
-        };
+        let link = Link { salt: 1, end: 2, checksum: 3 };
         let linked = area(&[(7, b"trace"), (FIELD_LINK, &link.encode())]);
-        assert_eq!(
-            KnownFields::decode(linked.as_bytes(), FrameKind::Link, true)
-                .unwrap()
-                .link,
-            Some(link)
-        );
+        assert_eq!(KnownFields::decode(linked.as_bytes(), FrameKind::Link, true).unwrap().link, Some(link));
         let misplaced = Err(FrameError::Malformed(Rule::Kind));
-        assert_eq!(
-            KnownFields::decode(linked.as_bytes(), FrameKind::Append, true),
-            misplaced
-        );
+        assert_eq!(KnownFields::decode(linked.as_bytes(), FrameKind::Append, true), misplaced);
         assert_eq!(KnownFields::decode(&[], FrameKind::Link, false), misplaced);
 
-        let window = Configuration {
-            idempotency_window: MAX_IDEMPOTENCY_WINDOW,
-        };
+        let window = Configuration { idempotency_window: MAX_IDEMPOTENCY_WINDOW };
         let configured = area(&[(FIELD_CONFIGURATION, &window.encode())]);
-        let known =
-            KnownFields::decode(configured.as_bytes(), FrameKind::Configuration, true).unwrap();
+        let known = KnownFields::decode(configured.as_bytes(), FrameKind::Configuration, true).unwrap();
         assert_eq!(known.configuration, Some(window));
-        let too_wide = Configuration {
-            idempotency_window: MAX_IDEMPOTENCY_WINDOW + 1,
-        }
-        .encode();
+        let too_wide = Configuration { idempotency_window: MAX_IDEMPOTENCY_WINDOW + 1 }.encode();
         let too_wide = area(&[(FIELD_CONFIGURATION, &too_wide)]);
         assert!(KnownFields::decode(too_wide.as_bytes(), FrameKind::Configuration, true).is_err());
     }
 
     #[test]
     fn flags_that_hide_or_invent_a_required_field_are_refused() {
-        let link = area(&[(
-            FIELD_LINK,
-            &Link {
-                salt: 1,
-                end: 2,
-                checksum: 3,
-            }
-            .encode(),
-        )]);
+        let link = area(&[(FIELD_LINK, &Link { salt: 1, end: 2, checksum: 3 }.encode())]);
         let malformed = Err(FrameError::Malformed(Rule::Extension));
-        assert_eq!(
-            KnownFields::decode(link.as_bytes(), FrameKind::Link, false),
-            malformed
-        );
+        assert_eq!(KnownFields::decode(link.as_bytes(), FrameKind::Link, false), malformed);
         assert_eq!(KnownFields::decode(&[], FrameKind::Append, true), malformed);
     }
 
@@ -343,11 +300,7 @@ mod tests {
             [1, 0, 0xFF, 0xFF, 0, 0, 0, 0], // far past the area
         ] {
             let decoded = KnownFields::decode(&bytes, FrameKind::Append, false);
-            assert_eq!(
-                decoded,
-                Err(FrameError::Malformed(Rule::Extension)),
-                "{bytes:?}"
-            );
+            assert_eq!(decoded, Err(FrameError::Malformed(Rule::Extension)), "{bytes:?}");
         }
         let twice = [1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
         assert!(KnownFields::decode(&twice, FrameKind::Append, false).is_err());
@@ -357,29 +310,12 @@ mod tests {
     #[test]
     fn an_area_keeps_its_limit() {
         let fits = MAX_EXTENSION_LEN - extension_field::SIZE;
-        for (len, fits) in [
-            (fits - 1, true),
-            (fits, true),
-            (fits + 1, false),
-            (70_000, false),
-        ] {
+        for (len, fits) in [(fits - 1, true), (fits, true), (fits + 1, false), (70_000, false)] {
             let mut area = ExtensionArea::default();
             assert_eq!(area.push(1, &vec![1; len]).is_ok(), fits, "{len}");
         }
         let mut area = area(&[(5, b"")]);
-        assert_eq!(
-            area.push(5, b""),
-            Err(ExtensionError::Order {
-                field_type: 5,
-                last_type: 5
-            })
-        );
-        assert_eq!(
-            area.push(0, b""),
-            Err(ExtensionError::Order {
-                field_type: 0,
-                last_type: 5
-            })
-        );
+        assert_eq!(area.push(5, b""), Err(ExtensionError::Order { field_type: 5, last_type: 5 }));
+        assert_eq!(area.push(0, b""), Err(ExtensionError::Order { field_type: 0, last_type: 5 }));
     }
 }

@@ -4,8 +4,7 @@ use crate::checksum::{self, SegmentKey};
 use crate::error::{FrameError, Rule, Unsupported};
 use crate::layout::layout;
 use crate::limits::{
-    FIRST_FRAME_OFFSET, FRAME_ALIGN, FRAME_HEADER_LEN, MAX_EVENTS_PER_APPEND, MAX_EXTENSION_LEN,
-    MAX_FRAME_LEN,
+    FIRST_FRAME_OFFSET, FRAME_ALIGN, FRAME_HEADER_LEN, MAX_EVENTS_PER_APPEND, MAX_EXTENSION_LEN, MAX_FRAME_LEN,
 };
 
 layout! {
@@ -136,20 +135,14 @@ impl FrameHeader {
     #[inline]
     pub fn read(bytes: &[u8], key: &SegmentKey, offset: u64) -> Result<Self, FrameError> {
         let Some(bytes) = bytes.first_chunk::<FRAME_HEADER_LEN>() else {
-            return Err(FrameError::Truncated {
-                needed: FRAME_HEADER_LEN as u64,
-                available: bytes.len() as u64,
-            });
+            return Err(FrameError::Truncated { needed: FRAME_HEADER_LEN as u64, available: bytes.len() as u64 });
         };
         if frame_header::MAGIC.get(bytes) != FRAME_MAGIC {
             return Err(FrameError::NoMagic);
         }
         let checksum = frame_header::HEADER_CHECKSUM.get_u32(bytes);
-        checksum::compare(
-            checksum,
-            key.frame_header(offset, &bytes[..frame_header::HEADER_CHECKSUM.offset]),
-        )
-        .map_err(FrameError::HeaderChecksum)?;
+        checksum::compare(checksum, key.frame_header(offset, &bytes[..frame_header::HEADER_CHECKSUM.offset]))
+            .map_err(FrameError::HeaderChecksum)?;
         if frame_header::RESERVED_A.get_u8(bytes) != 0
             || frame_header::RESERVED_B.get_u16(bytes) != 0
             || frame_header::RESERVED_C.get_u32(bytes) != 0
@@ -204,18 +197,11 @@ impl FrameHeader {
         let kind = FrameKind::from_number(self.kind)?;
         let unknown = self.flags & REQUIRED_FLAGS & !FLAG_REQUIRED_EXTENSION;
         if unknown != 0 {
-            return Err(Unsupported::FrameFlags {
-                bits: unknown.to_le_bytes()[0],
-            }
-            .into());
+            return Err(Unsupported::FrameFlags { bits: unknown.to_le_bytes()[0] }.into());
         }
         let rule = if !self.lengths_fit() {
             Rule::Lengths
-        } else if self
-            .first_position
-            .checked_add(u64::from(self.event_count))
-            .is_none()
-        {
+        } else if self.first_position.checked_add(u64::from(self.event_count)).is_none() {
             Rule::Overflow
         } else if !self.durable_through.is_multiple_of(FRAME_ALIGN)
             || self.durable_through < FIRST_FRAME_OFFSET
@@ -237,8 +223,8 @@ impl FrameHeader {
 
     fn lengths_fit(&self) -> bool {
         let frame_len = self.frame_len as usize;
-        let counts_fit = self.stream_count as usize <= MAX_EVENTS_PER_APPEND
-            && self.event_count as usize <= MAX_EVENTS_PER_APPEND;
+        let counts_fit =
+            self.stream_count as usize <= MAX_EVENTS_PER_APPEND && self.event_count as usize <= MAX_EVENTS_PER_APPEND;
         counts_fit
             && frame_len.is_multiple_of(8)
             && (FRAME_HEADER_LEN..=MAX_FRAME_LEN).contains(&frame_len)
@@ -251,8 +237,7 @@ impl FrameHeader {
     ///
     /// Saturates where [`check`](Self::check) would refuse the header.
     pub fn end_position(&self) -> u64 {
-        self.first_position
-            .saturating_add(u64::from(self.event_count))
+        self.first_position.saturating_add(u64::from(self.event_count))
     }
 
     /// Where the record table starts, from the frame's start.
@@ -262,7 +247,6 @@ impl FrameHeader {
 
     /// Where the first record starts, from the frame's start.
     pub fn records_start(&self) -> usize {
-        self.table_start()
-            + RECORD_ENTRY_LEN * (self.stream_count as usize + self.event_count as usize)
+        self.table_start() + RECORD_ENTRY_LEN * (self.stream_count as usize + self.event_count as usize)
     }
 }

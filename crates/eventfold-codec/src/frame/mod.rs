@@ -5,6 +5,8 @@ mod encode;
 mod extension;
 mod header;
 mod record;
+#[cfg(test)]
+mod rules;
 
 pub use decode::{Events, Frame, VerifiedFrame};
 pub use encode::{FramePlace, StreamSlot, SystemFrame, encode_append, encode_system};
@@ -16,7 +18,9 @@ pub(crate) use header::{FRAME_MAGIC, RECORD_ENTRY_LEN};
 
 #[cfg(test)]
 pub(crate) mod tables {
-    pub(crate) use super::extension::{configuration_field, extension_field, link_field};
+    pub(crate) use super::extension::{
+        FIELD_CONFIGURATION, FIELD_LINK, configuration_field, extension_field, link_field,
+    };
     pub(crate) use super::header::frame_header;
     pub(crate) use super::record::{event_record, record_entry, stream_record};
 }

@@ -8,8 +8,7 @@ use crate::error::{FrameError, Rule, Unsupported};
 use crate::event::RecordedEvent;
 use crate::layout::layout;
 use crate::limits::{
-    EVENT_RECORD_LEN, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN, MAX_STREAM_NAME_LEN, MAX_TAG_LEN,
-    MAX_TAGS, STREAM_RECORD_LEN,
+    EVENT_RECORD_LEN, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN, MAX_STREAM_NAME_LEN, MAX_TAG_LEN, MAX_TAGS, STREAM_RECORD_LEN,
 };
 use crate::text::{EventType, Tag};
 
@@ -81,11 +80,7 @@ impl<'a> StreamEntry<'a> {
         if entry.events == 0 {
             return Err(FrameError::Malformed(Rule::Streams));
         }
-        if entry
-            .first_version
-            .checked_add(u64::from(entry.events))
-            .is_none()
-        {
+        if entry.first_version.checked_add(u64::from(entry.events)).is_none() {
             return Err(FrameError::Malformed(Rule::Overflow));
         }
         if name.is_empty() {
@@ -94,17 +89,10 @@ impl<'a> StreamEntry<'a> {
         if name.len() > MAX_STREAM_NAME_LEN {
             return Err(FrameError::Malformed(Rule::StreamName));
         }
-        Ok(Self {
-            name: Some(utf8(name)?),
-            ..entry
-        })
+        Ok(Self { name: Some(utf8(name)?), ..entry })
     }
 
-    pub(crate) fn encode_fixed(
-        id: Uuid,
-        first_version: u64,
-        events: u32,
-    ) -> [u8; STREAM_RECORD_LEN] {
+    pub(crate) fn encode_fixed(id: Uuid, first_version: u64, events: u32) -> [u8; STREAM_RECORD_LEN] {
         let mut fixed = [0; STREAM_RECORD_LEN];
         stream_record::STREAM_ID.set(&mut fixed, id.into_bytes());
         stream_record::FIRST_VERSION.set_u64(&mut fixed, first_version);
@@ -154,27 +142,25 @@ pub(crate) struct ParsedEvent<'a> {
 
 impl<'a> ParsedEvent<'a> {
     /// Takes a verified record apart. `index` is the event's, for the error.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn parse(record: &'a [u8], index: u32) -> Result<Self, FrameError> {
         let malformed = FrameError::Malformed(Rule::Event);
-        let (fixed, contents) = record
-            .split_first_chunk::<EVENT_RECORD_LEN>()
-            .ok_or(malformed)?;
+        let (fixed, contents) = record.split_first_chunk::<EVENT_RECORD_LEN>().ok_or(malformed)?;
         let flags = event_record::EVENT_FLAGS.get_u8(fixed) & REQUIRED_EVENT_FLAGS;
         if flags != 0 {
             return Err(Unsupported::EventFlags { index, bits: flags }.into());
         }
         let type_len = usize::from(event_record::TYPE_LEN.get_u16(fixed));
-        let tag_count = event_record::TAG_COUNT.get_u8(fixed);
+        let tag_count = usize::from(event_record::TAG_COUNT.get_u8(fixed));
         let metadata_len = event_record::METADATA_LEN.get_u32(fixed) as usize;
         let payload_len = event_record::PAYLOAD_LEN.get_u32(fixed) as usize;
-        if type_len == 0 || type_len > MAX_EVENT_TYPE_LEN || usize::from(tag_count) > MAX_TAGS {
+        if type_len == 0 || type_len > MAX_EVENT_TYPE_LEN || tag_count > MAX_TAGS {
             return Err(malformed);
         }
         let (event_type, contents) = contents.split_at_checked(type_len).ok_or(malformed)?;
         let (tags, contents) = Tags::split(contents, tag_count)?;
         let (metadata, payload) = contents.split_at_checked(metadata_len).ok_or(malformed)?;
-        let tags_size = tags.bytes.len() - TAG_LEN_LEN * usize::from(tag_count);
+        let tags_size = tags.bytes.len() - TAG_LEN_LEN * tag_count;
         if payload.len() != payload_len || type_len + tags_size + contents.len() > MAX_EVENT_SIZE {
             return Err(malformed);
         }
@@ -190,13 +176,8 @@ impl<'a> ParsedEvent<'a> {
     }
 
     /// The event, in a stream and at a position.
-    #[inline]
-    pub(crate) fn place(
-        self,
-        stream: &StreamEntry<'_>,
-        position: u64,
-        recorded_at: u64,
-    ) -> EventRef<'a> {
+    #[inline(always)]
+    pub(crate) fn place(self, stream: &StreamEntry<'_>, position: u64, recorded_at: u64) -> EventRef<'a> {
         EventRef {
             event_id: self.event_id,
             stream_id: stream.id,
@@ -248,29 +229,17 @@ impl EventRef<'_> {
     pub fn to_shared(&self, source: &Bytes) -> RecordedEvent {
         self.convert(
             EventType::slice_of(source, self.event_type),
-            self.tags
-                .iter()
-                .map(|tag| Tag::slice_of(source, tag))
-                .collect(),
+            self.tags.iter().map(|tag| Tag::slice_of(source, tag)).collect(),
             |bytes| source.slice_ref(bytes),
         )
     }
 
     /// The event with copies of its bytes.
     pub fn to_recorded(&self) -> RecordedEvent {
-        self.convert(
-            self.event_type.into(),
-            self.tags.iter().map(Tag::from).collect(),
-            Bytes::copy_from_slice,
-        )
+        self.convert(self.event_type.into(), self.tags.iter().map(Tag::from).collect(), Bytes::copy_from_slice)
     }
 
-    fn convert(
-        &self,
-        event_type: EventType,
-        tags: Vec<Tag>,
-        bytes: impl Fn(&[u8]) -> Bytes,
-    ) -> RecordedEvent {
+    fn convert(&self, event_type: EventType, tags: Vec<Tag>, bytes: impl Fn(&[u8]) -> Bytes) -> RecordedEvent {
         RecordedEvent {
             event_id: self.event_id,
             stream_id: self.stream_id,
@@ -288,30 +257,39 @@ impl EventRef<'_> {
 /// An event's tags, as they stand in its record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tags<'a> {
-    count: u8,
+    count: usize,
     bytes: &'a [u8],
 }
 
 impl<'a> Tags<'a> {
     /// Takes `count` tags off the front of `contents`, and checks them.
     #[inline]
-    fn split(contents: &'a [u8], count: u8) -> Result<(Self, &'a [u8]), FrameError> {
+    fn split(contents: &'a [u8], count: usize) -> Result<(Self, &'a [u8]), FrameError> {
+        if count == 0 {
+            return Ok((Self { count, bytes: &[] }, contents));
+        }
+        Self::split_some(contents, count)
+    }
+
+    /// Kept out of the loop over events, so that the loop stays small enough to be compiled into its caller's.
+    #[inline(never)]
+    fn split_some(contents: &'a [u8], count: usize) -> Result<(Self, &'a [u8]), FrameError> {
         let mut rest = contents;
-        for _ in 0..count {
+        for taken in 0..count {
             let (tag, tail) = split_tag(rest).ok_or(FrameError::Malformed(Rule::Event))?;
             utf8(tag)?;
+            let mut earlier = contents;
+            for _ in 0..taken {
+                let (other, tail) = split_tag(earlier).ok_or(FrameError::Malformed(Rule::Event))?;
+                if other == tag {
+                    return Err(FrameError::Malformed(Rule::DuplicateTag));
+                }
+                earlier = tail;
+            }
             rest = tail;
         }
-        let tags = Self {
-            count,
-            bytes: &contents[..contents.len() - rest.len()],
-        };
-        for (index, tag) in tags.iter().enumerate() {
-            if tags.iter().take(index).any(|earlier| earlier == tag) {
-                return Err(FrameError::Malformed(Rule::DuplicateTag));
-            }
-        }
-        Ok((tags, rest))
+        let bytes = &contents[..contents.len() - rest.len()];
+        Ok((Self { count, bytes }, rest))
     }
 
     /// The tags, in the order they were given.
@@ -326,7 +304,7 @@ impl<'a> Tags<'a> {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        usize::from(self.count)
+        self.count
     }
 
     /// Whether there are none.
@@ -350,9 +328,7 @@ impl std::fmt::Debug for Tags<'_> {
 fn split_tag(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<TAG_LEN_LEN>()?;
     let len = usize::from(u16::from_le_bytes(*len));
-    (1..=MAX_TAG_LEN)
-        .contains(&len)
-        .then(|| rest.split_at_checked(len))?
+    (1..=MAX_TAG_LEN).contains(&len).then(|| rest.split_at_checked(len))?
 }
 
 #[inline]

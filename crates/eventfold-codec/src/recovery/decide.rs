@@ -107,9 +107,9 @@ impl Corruption {
     /// the proof does not tell.
     pub fn events_at_risk(&self) -> Option<u64> {
         match self.proof {
-            Proof::DurableThrough { position, .. }
-            | Proof::Link { position, .. }
-            | Proof::Footer { position, .. } => Some(position.saturating_sub(self.position)),
+            Proof::DurableThrough { position, .. } | Proof::Link { position, .. } | Proof::Footer { position, .. } => {
+                Some(position.saturating_sub(self.position))
+            }
             Proof::ShortFile { .. }
             | Proof::ForeignLink { .. }
             | Proof::MissingLink
@@ -120,46 +120,27 @@ impl Corruption {
 
 impl std::fmt::Display for Corruption {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "segment {} is damaged at offset {}, position {}: ",
-            self.segment, self.offset, self.position
-        )?;
+        write!(f, "segment {} is damaged at offset {}, position {}: ", self.segment, self.offset, self.position)?;
         match &self.broken {
             Some(broken) => write!(f, "{broken}")?,
             None => f.write_str("its end is missing")?,
         }
         f.write_str("; ")?;
         match self.proof {
-            Proof::DurableThrough {
-                segment,
-                header,
-                durable_through,
-                ..
-            } => write!(
+            Proof::DurableThrough { segment, header, durable_through, .. } => write!(
                 f,
                 "the frame at offset {header} of segment {segment} proves that all below {durable_through} was synced"
             ),
             Proof::Link { end, .. } => {
                 write!(f, "the next segment's link proves that it went on to {end}")
             }
-            Proof::Footer {
-                segment, footer, ..
-            } => {
-                write!(
-                    f,
-                    "the footer at offset {footer} of segment {segment} proves that another segment followed"
-                )
+            Proof::Footer { segment, footer, .. } => {
+                write!(f, "the footer at offset {footer} of segment {segment} proves that another segment followed")
             }
             Proof::ShortFile { len, needed } => {
                 write!(f, "the file has {len} bytes of at least {needed}")
             }
-            Proof::ForeignLink {
-                expected,
-                expected_position,
-                found,
-                found_position,
-            } => write!(
+            Proof::ForeignLink { expected, expected_position, found, found_position } => write!(
                 f,
                 "its link names a segment of salt {:#018x} that ends at {} and position {found_position}, \
                  the one before has salt {:#018x} and ends at {} and position {expected_position}",
@@ -167,22 +148,19 @@ impl std::fmt::Display for Corruption {
             ),
             Proof::MissingLink => f.write_str("its link frame was synced before"),
             Proof::UnreadableHeader { segment } => {
-                write!(
-                    f,
-                    "segment {segment} has content, so its header was synced before"
-                )
+                write!(f, "segment {segment} has content, so its header was synced before")
             }
         }
     }
 }
 
 /// Why no recovery can be planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
     /// Acknowledged events may be lost.
     #[error("{0}")]
-    Corruption(Corruption),
+    Corruption(Box<Corruption>),
     /// The store was opened for writing as often as the format can count.
     #[error("no incarnation is left after {highest}")]
     IncarnationsExhausted {
@@ -206,42 +184,21 @@ pub fn decide(facts: &[SegmentFacts], side_file_pending: bool) -> Result<Recover
     let first = facts.first().ok_or(RecoveryError::NoSegments)?;
     if let Some((damaged, proof)) = facts.iter().find_map(|facts| Some((facts, facts.proof?))) {
         // What a later segment proves is that the log lost its end before that segment's link.
-        return Err(RecoveryError::Corruption(corruption(damaged, proof)));
+        return Err(lost(damaged, proof));
     }
     let Some(active) = facts.iter().rposition(|facts| facts.linked) else {
-        return Err(RecoveryError::Corruption(corruption(
-            first,
-            Proof::MissingLink,
-        )));
+        return Err(lost(first, Proof::MissingLink));
     };
     let (tail, later) = (&facts[active], &facts[active + 1..]);
-    if let Some(lost) = later
-        .iter()
-        .find(|facts| facts.follows_settled || tail.whole)
-    {
-        return Err(RecoveryError::Corruption(corruption(
-            lost,
-            Proof::MissingLink,
-        )));
+    if let Some(unlinked) = later.iter().find(|facts| facts.follows_settled || tail.whole) {
+        return Err(lost(unlinked, Proof::MissingLink));
     }
-    let highest = facts
-        .iter()
-        .map(|facts| facts.highest_incarnation)
-        .max()
-        .unwrap_or(0);
-    let incarnation = highest
-        .checked_add(1)
-        .ok_or(RecoveryError::IncarnationsExhausted { highest })?;
+    let highest = facts.iter().map(|facts| facts.highest_incarnation).max().unwrap_or(0);
+    let incarnation = highest.checked_add(1).ok_or(RecoveryError::IncarnationsExhausted { highest })?;
 
     let dropped: Vec<Extent> = std::iter::once((tail, tail.frames_end))
         .chain(later.iter().map(|facts| (facts, FIRST_FRAME_OFFSET)))
-        .filter_map(|(facts, from)| {
-            Some(Extent {
-                segment: facts.info.number,
-                from,
-                to: facts.content_end?,
-            })
-        })
+        .filter_map(|(facts, from)| Some(Extent { segment: facts.info.number, from, to: facts.content_end? }))
         .collect();
     let end = match (dropped.is_empty(), tail.closed) {
         (false, _) => TailEnd::Torn,
@@ -278,43 +235,20 @@ fn plan(
     let needed = end + FRAME_HEADER_LEN as u64 + TAIL_ZEROES_LEN;
     let file_len = tail.info.file_len.max(needed);
     if file_len > tail.info.file_len {
-        steps.push(Step::Extend {
-            segment,
-            len: file_len,
-        });
+        steps.push(Step::Extend { segment, len: file_len });
     }
-    steps.push(Step::Rewrite(Extent {
-        segment,
-        from: tail.proven.offset,
-        to: end,
-    }));
+    steps.push(Step::Rewrite(Extent { segment, from: tail.proven.offset, to: end }));
     let mut touched = vec![segment];
     if !dropped.is_empty() || side_file_pending {
-        steps.push(Step::Erase(Extent {
-            segment,
-            from: end,
-            to: file_len,
-        }));
-        for facts in later
-            .iter()
-            .filter(|facts| facts.info.file_len > FIRST_FRAME_OFFSET)
-        {
+        steps.push(Step::Erase(Extent { segment, from: end, to: file_len }));
+        for facts in later.iter().filter(|facts| facts.info.file_len > FIRST_FRAME_OFFSET) {
             let number = facts.info.number;
-            steps.push(Step::Erase(Extent {
-                segment: number,
-                from: FIRST_FRAME_OFFSET,
-                to: facts.info.file_len,
-            }));
+            steps.push(Step::Erase(Extent { segment: number, from: FIRST_FRAME_OFFSET, to: facts.info.file_len }));
             touched.push(number);
         }
     }
     steps.extend(touched.into_iter().map(|segment| Step::Sync { segment }));
-    steps.push(Step::Announce {
-        segment,
-        offset: end,
-        position: tail.end.position,
-        incarnation,
-    });
+    steps.push(Step::Announce { segment, offset: end, position: tail.end.position, incarnation });
     steps.push(Step::Sync { segment });
     if !dropped.is_empty() || side_file_pending {
         steps.push(Step::FinishSideFile);
@@ -322,13 +256,13 @@ fn plan(
     steps
 }
 
-fn corruption(facts: &SegmentFacts, proof: Proof) -> Corruption {
-    Corruption {
+fn lost(facts: &SegmentFacts, proof: Proof) -> RecoveryError {
+    RecoveryError::Corruption(Box::new(Corruption {
         segment: facts.info.number,
         offset: facts.frames_end,
         position: facts.end.position,
         broken: facts.broken,
         proof,
         next_valid: facts.next_valid,
-    }
+    }))
 }

@@ -76,32 +76,20 @@ impl Judge {
 
     /// Shows the judge a wholly verified frame at [`end`](Self::end), with its link field if it has one.
     pub fn frame(&mut self, header: &FrameHeader, link: Option<&Link>) -> Ruling {
-        debug_assert!(
-            self.broken.is_none() && !self.whole,
-            "nothing is accepted after the end"
-        );
+        debug_assert!(self.broken.is_none() && !self.whole, "nothing is accepted after the end");
         self.highest_incarnation = self.highest_incarnation.max(header.incarnation);
         if let Some(reason) = self.refuse(header, link) {
             return self.ended(reason);
         }
-        self.boundaries.push_back(Boundary {
-            offset: self.end,
-            position: header.first_position,
-        });
-        while self
-            .boundaries
-            .get(1)
-            .is_some_and(|next| next.offset <= header.durable_through)
-        {
+        self.boundaries.push_back(Boundary { offset: self.end, position: header.first_position });
+        while self.boundaries.get(1).is_some_and(|next| next.offset <= header.durable_through) {
             self.boundaries.pop_front();
         }
         self.end += u64::from(header.frame_len);
         self.position = header.end_position();
         self.incarnation = header.incarnation;
         self.last = Some(*header);
-        self.whole = self
-            .successor
-            .is_some_and(|successor| successor.link.end == self.end);
+        self.whole = self.successor.is_some_and(|successor| successor.link.end == self.end);
         Ruling::Accepted
     }
 
@@ -109,10 +97,7 @@ impl Judge {
     fn refuse(&mut self, header: &FrameHeader, link: Option<&Link>) -> Option<Broken> {
         let first = self.end == FIRST_FRAME_OFFSET;
         if header.incarnation < self.incarnation {
-            return Some(Broken::Stale {
-                incarnation: header.incarnation,
-                after: self.incarnation,
-            });
+            return Some(Broken::Stale { incarnation: header.incarnation, after: self.incarnation });
         }
         if first != (header.kind == FrameKind::Link.number()) {
             return Some(Broken::LinkPlace);
@@ -128,20 +113,14 @@ impl Judge {
                 return Some(Broken::LinkPlace);
             }
         } else if header.first_position != self.position {
-            return Some(Broken::Position {
-                expected: self.position,
-                found: header.first_position,
-            });
+            return Some(Broken::Position { expected: self.position, found: header.first_position });
         }
         // A link older than a frame below it is a leftover: it says nothing of where this segment ends.
-        self.successor
-            .take_if(|successor| successor.incarnation < header.incarnation);
+        self.successor.take_if(|successor| successor.incarnation < header.incarnation);
         if let Some(successor) = self.successor
             && self.end + u64::from(header.frame_len) > successor.link.end
         {
-            return Some(Broken::PastLink {
-                end: successor.link.end,
-            });
+            return Some(Broken::PastLink { end: successor.link.end });
         }
         None
     }
@@ -154,28 +133,19 @@ impl Judge {
     fn ended(&mut self, reason: Broken) -> Ruling {
         self.broken = Some(reason);
         if let (Some(successor), None) = (self.successor, self.proof) {
-            self.prove(Proof::Link {
-                end: successor.link.end,
-                position: successor.position,
-            });
+            self.prove(Proof::Link { end: successor.link.end, position: successor.position });
         }
         Ruling::Ended
     }
 
     /// Tells the judge of a valid frame header at `offset`, beyond the end. Its rules need not hold.
     pub fn header_beyond(&mut self, offset: u64, header: &FrameHeader) {
-        debug_assert!(
-            self.broken.is_some() && offset > self.end,
-            "looking on starts behind the end"
-        );
+        debug_assert!(self.broken.is_some() && offset > self.end, "looking on starts behind the end");
         self.highest_incarnation = self.highest_incarnation.max(header.incarnation);
         if header.incarnation < self.incarnation {
             return;
         }
-        self.next_valid.get_or_insert(Boundary {
-            offset,
-            position: header.first_position,
-        });
+        self.next_valid.get_or_insert(Boundary { offset, position: header.first_position });
         if self.end < header.durable_through && header.durable_through <= offset {
             self.prove(Proof::DurableThrough {
                 segment: self.info.number,
@@ -188,11 +158,7 @@ impl Judge {
 
     /// Tells the judge of a valid footer header at `offset`, at or beyond the end.
     pub fn footer_beyond(&mut self, offset: u64, end_position: u64) {
-        self.prove(Proof::Footer {
-            segment: self.info.number,
-            footer: offset,
-            position: end_position,
-        });
+        self.prove(Proof::Footer { segment: self.info.number, footer: offset, position: end_position });
     }
 
     /// Tells the judge that bytes at or beyond the end are not zero, the last of them just before `end`.
@@ -205,14 +171,8 @@ impl Judge {
         let better = match (self.proof, proof) {
             (None, _) => true,
             (
-                Some(Proof::DurableThrough {
-                    durable_through: known,
-                    ..
-                }),
-                Proof::DurableThrough {
-                    durable_through: new,
-                    ..
-                },
+                Some(Proof::DurableThrough { durable_through: known, .. }),
+                Proof::DurableThrough { durable_through: new, .. },
             ) => new > known,
             _ => false,
         };
@@ -227,10 +187,7 @@ impl Judge {
         // A later segment may be short: its preparation can have been cut.
         let needed = self.info.capacity.max(self.end + TAIL_ZEROES_LEN);
         if linked && !self.whole && self.info.file_len < needed {
-            self.prove(Proof::ShortFile {
-                len: self.info.file_len,
-                needed,
-            });
+            self.prove(Proof::ShortFile { len: self.info.file_len, needed });
         }
         let end = match &self.last {
             Some(last) => SegmentEnd {
@@ -250,13 +207,12 @@ impl Judge {
             frames_end: self.end,
             end,
             follows_settled: self.before.settled,
-            proven: self.boundaries.front().copied().unwrap_or(Boundary {
-                offset: FIRST_FRAME_OFFSET,
-                position: self.before.position,
-            }),
-            closed: self
-                .last
-                .is_some_and(|last| last.kind == FrameKind::Close.number()),
+            proven: self
+                .boundaries
+                .front()
+                .copied()
+                .unwrap_or(Boundary { offset: FIRST_FRAME_OFFSET, position: self.before.position }),
+            closed: self.last.is_some_and(|last| last.kind == FrameKind::Close.number()),
             broken: self.broken,
             content_end: (self.content_end > 0).then_some(self.content_end),
             proof: self.proof,

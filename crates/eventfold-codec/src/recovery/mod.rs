@@ -53,22 +53,11 @@ pub struct SegmentEnd {
 
 impl SegmentEnd {
     /// What segment 0 follows.
-    pub const GENESIS: Self = Self {
-        salt: 0,
-        offset: 0,
-        checksum: 0,
-        position: 0,
-        incarnation: 0,
-        settled: true,
-    };
+    pub const GENESIS: Self = Self { salt: 0, offset: 0, checksum: 0, position: 0, incarnation: 0, settled: true };
 
     /// The link field of the segment that follows.
     pub fn link(&self) -> Link {
-        Link {
-            salt: self.salt,
-            end: self.offset,
-            checksum: self.checksum,
-        }
+        Link { salt: self.salt, end: self.offset, checksum: self.checksum }
     }
 }
 
@@ -188,6 +177,7 @@ pub enum Proof {
 }
 
 /// What was found in one segment.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each read by its name")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentFacts {
     /// The segment.
@@ -229,9 +219,7 @@ impl SegmentFacts {
         }
         let mut facts = judge.finish();
         if content_end.is_some() {
-            facts.proof = Some(Proof::UnreadableHeader {
-                segment: info.number,
-            });
+            facts.proof = Some(Proof::UnreadableHeader { segment: info.number });
         }
         facts
     }

@@ -112,24 +112,13 @@ impl SegmentScan {
     ///
     /// [`Unsupported`] where a sound frame needs a newer version: this is no end of the log, and nothing of it may be
     /// touched.
-    pub fn step<'w>(
-        &mut self,
-        window_offset: u64,
-        window: &'w [u8],
-    ) -> Result<Progress<'w>, Unsupported> {
-        let view = Window {
-            offset: window_offset,
-            bytes: window,
-            file_len: self.file_len,
-        };
+    pub fn step<'w>(&mut self, window_offset: u64, window: &'w [u8]) -> Result<Progress<'w>, Unsupported> {
+        let view = Window { offset: window_offset, bytes: window, file_len: self.file_len };
         if self.phase == Phase::Forward {
             match self.next_frame(&view)? {
                 Forward::Frame(frame) => return Ok(Progress::Frame(frame)),
                 Forward::Need(len) => {
-                    return Ok(Progress::Need {
-                        offset: self.offset,
-                        len,
-                    });
+                    return Ok(Progress::Need { offset: self.offset, len });
                 }
                 Forward::Whole => self.phase = Phase::Done,
                 Forward::Ended => self.phase = Phase::Beyond,
@@ -137,10 +126,7 @@ impl SegmentScan {
         }
         if self.phase == Phase::Beyond {
             if let Some(len) = self.look_on(&view) {
-                return Ok(Progress::Need {
-                    offset: self.offset,
-                    len,
-                });
+                return Ok(Progress::Need { offset: self.offset, len });
             }
             self.phase = Phase::Done;
         }
@@ -149,11 +135,7 @@ impl SegmentScan {
 
     /// What was found. Only of use once a step said [`Progress::Done`].
     pub fn finish(self) -> SegmentFacts {
-        debug_assert_eq!(
-            self.phase,
-            Phase::Done,
-            "the scan has not seen all there is"
-        );
+        debug_assert_eq!(self.phase, Phase::Done, "the scan has not seen all there is");
         self.judge.finish()
     }
 
@@ -162,15 +144,11 @@ impl SegmentScan {
             return Ok(Forward::Whole);
         }
         let Some(bytes) = window.from(self.offset, FRAME_HEADER_LEN as u64) else {
-            return Ok(Forward::Need(
-                window.wanted(self.offset, FRAME_HEADER_LEN as u64),
-            ));
+            return Ok(Forward::Need(window.wanted(self.offset, FRAME_HEADER_LEN as u64)));
         };
         let frame = match Frame::open(bytes, &self.key, self.offset) {
             // The header is sound and the window too small: the rest may be in the file.
-            Err(FrameError::Truncated { needed, .. })
-                if window.wanted(self.offset, needed) > bytes.len() as u64 =>
-            {
+            Err(FrameError::Truncated { needed, .. }) if window.wanted(self.offset, needed) > bytes.len() as u64 => {
                 return Ok(Forward::Need(window.wanted(self.offset, needed)));
             }
             frame => frame.and_then(|frame| frame.verify()),
@@ -202,11 +180,7 @@ impl SegmentScan {
             };
             // Headers are looked for as long as the window holds a whole one, or the file ends with it.
             let ends_file = self.offset + bytes.len() as u64 == self.file_len;
-            let searched = if ends_file {
-                bytes.len()
-            } else {
-                bytes.len() - (FOOTER_HEADER_LEN - 8)
-            } & !7;
+            let searched = if ends_file { bytes.len() } else { bytes.len() - (FOOTER_HEADER_LEN - 8) } & !7;
             let searched = if searched == 0 { bytes.len() } else { searched };
             self.search(bytes, searched);
             self.offset += searched as u64;
@@ -236,8 +210,7 @@ impl SegmentScan {
                 } else if *word == FOOTER_MAGIC
                     && let Ok(footer) = FooterHeader::decode(&bytes[at..], &self.key, offset)
                 {
-                    self.judge
-                        .footer_beyond(offset, footer.summary.end_position);
+                    self.judge.footer_beyond(offset, footer.summary.end_position);
                 }
             }
             at += 8;

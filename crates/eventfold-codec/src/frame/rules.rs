@@ -1,0 +1,264 @@
+//! Frames whose checksums are right and whose contents are not: what only a faulty writer, or a hand that knows the
+//! salt, can make. Every rule of the format is broken once, and must be seen.
+
+use uuid::Uuid;
+
+use super::header::{RECORD_ENTRY_LEN, frame_header};
+use super::record::{event_record, record_entry, stream_record};
+use super::{ExtensionArea, Frame, FrameKind, FramePlace, StreamSlot, SystemFrame, encode_append, encode_system};
+use crate::append::ProposedAppend;
+use crate::checksum::SegmentKey;
+use crate::error::{FrameError, Rule, Unsupported};
+use crate::event::ProposedEvent;
+use crate::limits::{EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_EVENT_SIZE, MAX_EVENTS_PER_APPEND, STREAM_RECORD_LEN};
+
+const OFFSET: u64 = 8448;
+const STREAMS: usize = 2;
+const RECORDS: usize = 5;
+const TABLE: usize = FRAME_HEADER_LEN + 8;
+const TABLE_END: usize = TABLE + RECORDS * RECORD_ENTRY_LEN;
+
+fn key() -> SegmentKey {
+    SegmentKey::new(7)
+}
+
+/// Three events to a named stream and one that is not, tags on the first, an optional extension field.
+fn sample() -> Vec<u8> {
+    let event = |payload: &'static str| ProposedEvent::new("Noted", payload).with_id(Uuid::max());
+    let append = ProposedAppend::new()
+        .events("alpha", vec![event("one").with_tags(["red", "big"]).with_metadata("meta")])
+        .events(Uuid::from_u128(5), vec![event("two")])
+        .events("alpha", vec![event("three")])
+        .check(Uuid::nil)
+        .unwrap();
+    let slots = [StreamSlot { first_version: 3, with_name: true }, StreamSlot { first_version: 0, with_name: true }];
+    let mut extensions = ExtensionArea::default();
+    extensions.push(1, b"opt").unwrap();
+    let mut bytes = Vec::new();
+    encode_append(&append, &slots, &key(), &place(), &extensions, &mut bytes);
+    bytes
+}
+
+fn place() -> FramePlace {
+    FramePlace { offset: OFFSET, incarnation: 2, durable_through: 8192, first_position: 10, recorded_at: 1 }
+}
+
+fn record_start(bytes: &[u8], index: usize) -> usize {
+    if index == 0 { TABLE_END } else { record_end(bytes, index - 1) }
+}
+
+fn record_end(bytes: &[u8], index: usize) -> usize {
+    record_entry::END.get_u32(&bytes[TABLE + index * RECORD_ENTRY_LEN..]) as usize
+}
+
+fn record(bytes: &mut [u8], index: usize) -> &mut [u8] {
+    let range = record_start(bytes, index)..record_end(bytes, index);
+    &mut bytes[range]
+}
+
+/// Makes every checksum right that still has bytes to sum.
+fn repair(bytes: &mut [u8]) {
+    for index in 0..RECORDS {
+        let (start, end) = (record_start(bytes, index), record_end(bytes, index));
+        if let Some(record) = bytes.get(start..end) {
+            let checksum = key().record(OFFSET, u32::try_from(index).unwrap(), record);
+            record_entry::CHECKSUM.set_u32(&mut bytes[TABLE + index * RECORD_ENTRY_LEN..], checksum);
+        }
+    }
+    let body_checksum = key().frame_body(OFFSET, &bytes[FRAME_HEADER_LEN..TABLE_END]);
+    frame_header::BODY_CHECKSUM.set_u32(bytes, body_checksum);
+    repair_header(bytes);
+}
+
+fn repair_header(bytes: &mut [u8]) {
+    let checksum = key().frame_header(OFFSET, &bytes[..frame_header::HEADER_CHECKSUM.offset]);
+    frame_header::HEADER_CHECKSUM.set_u32(bytes, checksum);
+}
+
+fn verified(bytes: &[u8]) -> Result<(), FrameError> {
+    let frame = Frame::open(bytes, &key(), OFFSET)?;
+    let verified = frame.verify().map(|_| ());
+    // Reading event by event must not panic either, whatever is wrong; what verifies must read.
+    for event in frame.events() {
+        assert!(event.is_ok() || verified.is_err());
+    }
+    verified
+}
+
+#[track_caller]
+fn refused(error: impl Into<FrameError>, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = sample();
+    change(&mut bytes);
+    repair(&mut bytes);
+    assert_eq!(verified(&bytes), Err(error.into()));
+}
+
+#[track_caller]
+fn breaks(rule: Rule, change: impl FnOnce(&mut Vec<u8>)) {
+    refused(FrameError::Malformed(rule), change);
+}
+
+#[test]
+fn the_sample_keeps_every_rule() {
+    let mut bytes = sample();
+    assert_eq!(verified(&bytes), Ok(()));
+    let sound = bytes.clone();
+    repair(&mut bytes);
+    assert_eq!(bytes, sound, "repairing what is sound changes nothing");
+    // Optional flags are ignored.
+    frame_header::FLAGS.set_u16(&mut bytes, 0xFF00);
+    event_record::EVENT_FLAGS.set_u8(record(&mut bytes, STREAMS), 0xF0);
+    repair(&mut bytes);
+    assert_eq!(verified(&bytes), Ok(()));
+}
+
+#[test]
+fn rules_of_the_header() {
+    breaks(Rule::Reserved, |bytes| frame_header::RESERVED_A.set_u8(bytes, 1));
+    breaks(Rule::Reserved, |bytes| frame_header::RESERVED_B.set_u16(bytes, 1));
+    breaks(Rule::Reserved, |bytes| frame_header::RESERVED_C.set_u32(bytes, 1));
+    breaks(Rule::Incarnation, |bytes| frame_header::INCARNATION.set_u32(bytes, 0));
+    breaks(Rule::Overflow, |bytes| frame_header::FIRST_POSITION.set_u64(bytes, u64::MAX - 2));
+    for durable_through in [0, 8184, OFFSET + 8, 8193] {
+        breaks(Rule::DurableThrough, |bytes| frame_header::DURABLE_THROUGH.set_u64(bytes, durable_through));
+    }
+    for frame_len in [0, 56, 65, 64, u32::MAX - 7, u32::MAX] {
+        breaks(Rule::Lengths, |bytes| frame_header::FRAME_LEN.set_u32(bytes, frame_len));
+    }
+    for ext_len in [4, 4104, 0xFFF8] {
+        breaks(Rule::Lengths, |bytes| frame_header::EXT_LEN.set_u16(bytes, ext_len));
+    }
+    for count in [u32::try_from(MAX_EVENTS_PER_APPEND).unwrap() + 1, u32::MAX] {
+        breaks(Rule::Lengths, |bytes| frame_header::EVENT_COUNT.set_u32(bytes, count));
+        breaks(Rule::Lengths, |bytes| frame_header::STREAM_COUNT.set_u32(bytes, count));
+    }
+    let len = sample().len();
+    let more = u32::try_from(len + 8).unwrap();
+    refused(FrameError::Truncated { needed: u64::from(more), available: len as u64 }, |bytes| {
+        frame_header::FRAME_LEN.set_u32(bytes, more);
+    });
+}
+
+#[test]
+fn kinds_and_flags_of_newer_versions_are_refused_by_number() {
+    for (kind, name) in [(5, "truncation"), (7, "eviction"), (200, "unknown")] {
+        refused(Unsupported::FrameKind { kind, name }, |bytes| frame_header::KIND.set_u8(bytes, kind));
+    }
+    refused(Unsupported::FrameFlags { bits: 0x82 }, |bytes| frame_header::FLAGS.set_u16(bytes, 0x0182));
+    for bit in 0..4 {
+        refused(Unsupported::EventFlags { index: 1, bits: 1 << bit }, |bytes| {
+            event_record::EVENT_FLAGS.set_u8(record(bytes, STREAMS + 1), 1 << bit);
+        });
+    }
+    // A flag that announces a required field where there is none hides what the writer meant.
+    breaks(Rule::Extension, |bytes| frame_header::FLAGS.set_u16(bytes, 1));
+}
+
+#[test]
+fn each_kind_has_its_own_streams_events_and_fields() {
+    for kind in [FrameKind::Link, FrameKind::Watermark, FrameKind::Configuration, FrameKind::Close] {
+        breaks(Rule::Kind, |bytes| frame_header::KIND.set_u8(bytes, kind.number()));
+    }
+    for (streams, events) in [(0, 3), (0, 0), (4, 1)] {
+        breaks(Rule::Kind, |bytes| {
+            frame_header::STREAM_COUNT.set_u32(bytes, streams);
+            frame_header::EVENT_COUNT.set_u32(bytes, events);
+        });
+    }
+    let mut watermark = Vec::new();
+    encode_system(SystemFrame::Watermark, &key(), &place(), &mut watermark);
+    for kind in [FrameKind::Append, FrameKind::Link, FrameKind::Configuration] {
+        let mut bytes = watermark.clone();
+        frame_header::KIND.set_u8(&mut bytes, kind.number());
+        repair_header(&mut bytes);
+        assert_eq!(verified(&bytes), Err(FrameError::Malformed(Rule::Kind)), "{kind:?}");
+    }
+}
+
+#[test]
+fn records_lie_one_after_the_other_and_fill_the_frame() {
+    let end_of = |index: usize| TABLE + index * RECORD_ENTRY_LEN;
+    breaks(Rule::RecordEnds, |bytes| record_entry::END.set_u32(&mut bytes[end_of(0)..], 0));
+    breaks(Rule::RecordEnds, |bytes| record_entry::END.set_u32(&mut bytes[end_of(1)..], u32::MAX));
+    breaks(Rule::RecordEnds, |bytes| {
+        let before = u32::try_from(record_start(bytes, 2)).unwrap();
+        record_entry::END.set_u32(&mut bytes[end_of(2)..], before - 1);
+    });
+    breaks(Rule::Lengths, |bytes| {
+        let len = u32::try_from(bytes.len() - 8).unwrap();
+        record_entry::END.set_u32(&mut bytes[end_of(4)..], len);
+    });
+    let mut bytes = sample();
+    assert!(record_end(&bytes, 4) < bytes.len(), "the sample has padding");
+    *bytes.last_mut().unwrap() = 1;
+    assert_eq!(verified(&bytes), Err(FrameError::Malformed(Rule::Padding)));
+}
+
+#[test]
+fn streams_are_distinct_and_agree_with_the_events() {
+    breaks(Rule::Streams, |bytes| {
+        let id = stream_record::STREAM_ID.get(record(bytes, 0));
+        stream_record::STREAM_ID.set(record(bytes, 1), id);
+    });
+    for events in [0, 1, 3, u32::MAX] {
+        breaks(Rule::Streams, |bytes| stream_record::EVENTS.set_u32(record(bytes, 0), events));
+    }
+    breaks(Rule::Overflow, |bytes| stream_record::FIRST_VERSION.set_u64(record(bytes, 0), u64::MAX - 1));
+    for (event, stream, rank) in [(0, 1, 0), (0, 2, 0), (0, 0, 1), (1, 0, 1), (2, 1, 1), (2, 0, 2), (2, 0, 0)] {
+        breaks(Rule::Streams, |bytes| {
+            event_record::STREAM_INDEX.set_u16(record(bytes, STREAMS + event), stream);
+            event_record::RANK.set_u16(record(bytes, STREAMS + event), rank);
+        });
+    }
+}
+
+#[test]
+fn a_stored_name_gives_its_streams_id() {
+    breaks(Rule::StreamName, |bytes| record(bytes, 0)[STREAM_RECORD_LEN] = b'A');
+    breaks(Rule::StreamName, |bytes| stream_record::STREAM_ID.set(record(bytes, 0), [1; 16]));
+    breaks(Rule::Utf8, |bytes| record(bytes, 0)[STREAM_RECORD_LEN] = 0xFF);
+}
+
+#[test]
+fn an_events_parts_fill_its_record() {
+    for type_len in [0, 257, u16::MAX] {
+        breaks(Rule::Event, |bytes| event_record::TYPE_LEN.set_u16(record(bytes, STREAMS), type_len));
+    }
+    for tags in [3, 65, 255] {
+        breaks(Rule::Event, |bytes| event_record::TAG_COUNT.set_u8(record(bytes, STREAMS), tags));
+    }
+    for len in [0, 3, 5, 1000, u32::MAX] {
+        breaks(Rule::Event, |bytes| event_record::METADATA_LEN.set_u32(record(bytes, STREAMS), len));
+        let len = if len == 3 { 4 } else { len };
+        breaks(Rule::Event, |bytes| event_record::PAYLOAD_LEN.set_u32(record(bytes, STREAMS), len));
+    }
+    let contents = EVENT_RECORD_LEN;
+    let first_tag = contents + "Noted".len();
+    for len in [0u16, 257, u16::MAX] {
+        breaks(Rule::Event, |bytes| {
+            record(bytes, STREAMS)[first_tag..first_tag + 2].copy_from_slice(&len.to_le_bytes());
+        });
+    }
+    breaks(Rule::DuplicateTag, |bytes| {
+        record(bytes, STREAMS)[first_tag + 2..first_tag + 5].copy_from_slice(b"big");
+    });
+    breaks(Rule::Utf8, |bytes| record(bytes, STREAMS)[first_tag + 2] = 0xFF);
+    breaks(Rule::Utf8, |bytes| record(bytes, STREAMS)[contents] = 0xC3);
+}
+
+#[test]
+fn events_and_appends_over_their_limits_are_refused() {
+    // The limit of one event binds the parser, which sees the record alone.
+    let mut record = vec![0; EVENT_RECORD_LEN + 1 + MAX_EVENT_SIZE];
+    record[EVENT_RECORD_LEN] = b't';
+    event_record::TYPE_LEN.set_u16(&mut record, 1);
+    event_record::PAYLOAD_LEN.set_u32(&mut record, u32::try_from(MAX_EVENT_SIZE).unwrap());
+    let parse = |record: &[u8]| super::record::ParsedEvent::parse(record, 0).map(|_| ());
+    assert_eq!(parse(&record), Err(FrameError::Malformed(Rule::Event)));
+    record.pop();
+    event_record::PAYLOAD_LEN.set_u32(&mut record, u32::try_from(MAX_EVENT_SIZE).unwrap() - 1);
+    assert_eq!(parse(&record), Ok(()));
+    for len in 0..EVENT_RECORD_LEN {
+        assert!(parse(&record[..len]).is_err());
+    }
+}
