@@ -189,7 +189,7 @@ impl ValidAppend {
             .iter()
             .enumerate()
             .filter(|(index, _)| !with_name(*index))
-            .filter_map(|(_, stream)| Some(stream.name.as_ref()?.len()))
+            .filter_map(|(_, stream)| Some(stream.name.as_ref()?.as_bytes().len()))
             .sum();
         let len = FRAME_HEADER_LEN
             + self.streams.len() * (RECORD_ENTRY_LEN + STREAM_RECORD_LEN)

@@ -257,12 +257,19 @@ pub struct FooterHeader {
 }
 
 impl FooterHeader {
-    /// Reads the footer header that starts `bytes`, at `offset` of the segment with this key.
-    ///
-    /// # Errors
-    ///
-    /// [`FooterError`] where none starts there, or it can't be used.
-    pub fn decode(bytes: &[u8], key: &SegmentKey, offset: u64) -> Result<Self, FooterError> {
+    /// The end position that a footer header names which stands at `offset` and is sound, whatever else it says: that a
+    /// newer version wrote it makes it no less a proof that the segment was once sealed.
+    pub(crate) fn end_position_at(bytes: &[u8], key: &SegmentKey, offset: u64) -> Option<u64> {
+        let bytes = Self::verified(bytes, key, offset).ok()?;
+        Some(footer_header::END_POSITION.get_u64(bytes))
+    }
+
+    /// The bytes of the header that starts `bytes`, where magic and checksum are right.
+    fn verified<'a>(
+        bytes: &'a [u8],
+        key: &SegmentKey,
+        offset: u64,
+    ) -> Result<&'a [u8; FOOTER_HEADER_LEN], FooterError> {
         let available = bytes.len() as u64;
         let bytes = bytes
             .first_chunk::<FOOTER_HEADER_LEN>()
@@ -273,6 +280,17 @@ impl FooterHeader {
         let checksum = footer_header::HEADER_CHECKSUM.get_u32(bytes);
         let found = key.footer(FooterPart::Header, offset, 0, &bytes[..footer_header::HEADER_CHECKSUM.offset]);
         checksum::compare(checksum, found).map_err(|mismatch| FooterError::Checksum { part: "header", mismatch })?;
+        Ok(bytes)
+    }
+
+    /// Reads the footer header that starts `bytes`, at `offset` of the segment with this key.
+    ///
+    /// # Errors
+    ///
+    /// [`FooterError`] where none starts there, or it can't be used.
+    pub fn decode(bytes: &[u8], key: &SegmentKey, offset: u64) -> Result<Self, FooterError> {
+        let bytes = Self::verified(bytes, key, offset)?;
+        let checksum = footer_header::HEADER_CHECKSUM.get_u32(bytes);
         match footer_header::FOOTER_VERSION.get_u32(bytes) {
             FOOTER_VERSION => {}
             0 => return Err(FooterError::Malformed("footer versions start at 1")),
@@ -407,7 +425,8 @@ impl FooterHeader {
             last_kind = entry.kind;
             entries.push(entry);
         }
-        if offset + TRAILER_LEN as u64 != self.footer_len {
+        // The last section alone can reach up to the largest number there is.
+        if offset.checked_add(TRAILER_LEN as u64) != Some(self.footer_len) {
             return Err(FooterError::Malformed("the sections must end where the trailer starts"));
         }
         Ok(entries)
@@ -510,4 +529,56 @@ impl Trailer {
 #[cfg(test)]
 pub(crate) mod tables {
     pub(crate) use super::{footer_header, footer_trailer, section_entry};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFSET: u64 = 9000;
+
+    fn key() -> SegmentKey {
+        SegmentKey::new(3)
+    }
+
+    fn sample() -> Vec<u8> {
+        let summary = SegmentSummary { data_end: OFFSET, end_position: 12, ..SegmentSummary::default() };
+        let mut bytes = Vec::new();
+        encode_footer(&summary, &[Section { kind: 1, required: false, bytes: b"section" }], &key(), &mut bytes);
+        bytes
+    }
+
+    /// Makes directory and header right again after a change.
+    fn repair(bytes: &mut [u8]) {
+        let end = FOOTER_HEADER_LEN + SECTION_ENTRY_LEN;
+        let directory = key().footer(FooterPart::Directory, OFFSET, 0, &bytes[FOOTER_HEADER_LEN..end]);
+        footer_header::DIRECTORY_CHECKSUM.set_u32(bytes, directory);
+        let summed = &bytes[..footer_header::HEADER_CHECKSUM.offset];
+        let header = key().footer(FooterPart::Header, OFFSET, 0, summed);
+        footer_header::HEADER_CHECKSUM.set_u32(bytes, header);
+    }
+
+    #[test]
+    fn a_section_that_reaches_to_the_largest_number_is_refused() {
+        let start = (FOOTER_HEADER_LEN + SECTION_ENTRY_LEN) as u64;
+        for len in [u64::MAX - start, u64::MAX - start - 7, u64::MAX - start - 31, u64::MAX - start - 39, u64::MAX] {
+            let mut bytes = sample();
+            section_entry::LEN.set_u64(&mut bytes[FOOTER_HEADER_LEN..], len);
+            repair(&mut bytes);
+            let header = FooterHeader::decode(&bytes, &key(), OFFSET).unwrap();
+            let directory = header.directory(&bytes, &key(), |_| true);
+            assert!(matches!(directory, Err(FooterError::Malformed(_))), "{len:#x}: {directory:?}");
+        }
+    }
+
+    #[test]
+    fn a_newer_footer_still_says_where_its_segment_ended() {
+        let mut bytes = sample();
+        footer_header::FOOTER_VERSION.set_u32(&mut bytes, FOOTER_VERSION + 1);
+        repair(&mut bytes);
+        let newer = Unsupported::FooterVersion { found: FOOTER_VERSION + 1, supported: FOOTER_VERSION };
+        assert_eq!(FooterHeader::decode(&bytes, &key(), OFFSET), Err(newer.into()));
+        assert_eq!(FooterHeader::end_position_at(&bytes, &key(), OFFSET), Some(12));
+        assert_eq!(FooterHeader::end_position_at(&bytes, &key(), OFFSET + 8), None);
+    }
 }

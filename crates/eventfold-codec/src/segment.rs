@@ -173,12 +173,19 @@ impl SegmentHeader {
             (Err(HeaderCopyError::Unsupported(newer)), _) | (_, Err(HeaderCopyError::Unsupported(newer))) => {
                 Err(newer.into())
             }
-            (Ok(first), Ok(second)) if first != second => Err(SegmentHeaderError::CopiesDiffer),
-            (Ok(header), Ok(_)) => Ok((header, HeaderCopies::Both)),
+            (Ok(header), Ok(_)) if Self::alike(first, second) => Ok((header, HeaderCopies::Both)),
+            (Ok(_), Ok(_)) => Err(SegmentHeaderError::CopiesDiffer),
             (Ok(header), Err(damage)) => Ok((header, HeaderCopies::FirstOnly(damage))),
             (Err(damage), Ok(header)) => Ok((header, HeaderCopies::SecondOnly(damage))),
             (Err(first), Err(second)) => Err(SegmentHeaderError::Damaged(first, second)),
         }
+    }
+
+    /// Whether two blocks say the same but for which copy they are. Bytes that are not interpreted yet count too.
+    fn alike(first: &[u8], second: &[u8]) -> bool {
+        [0..segment_header::COPY.offset, segment_header::COPY.end()..segment_header::CHECKSUM.offset]
+            .into_iter()
+            .all(|range| first[range.clone()] == second[range])
     }
 
     fn decode_copy(bytes: &[u8], copy: u32) -> Result<Self, HeaderCopyError> {
@@ -337,6 +344,8 @@ mod tests {
     fn copies_that_disagree_are_refused() {
         let bytes = with(|block| segment_header::SALT.set_u64(block, 1), &[1]);
         assert_eq!(SegmentHeader::decode(&bytes), Err(SegmentHeaderError::CopiesDiffer));
+        let reserved = with(|block| block[3000] = 9, &[1]);
+        assert_eq!(SegmentHeader::decode(&reserved), Err(SegmentHeaderError::CopiesDiffer));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::extension::{Configuration, ExtensionArea, FIELD_CONFIGURATION, FIELD_LINK, Link};
 use super::header::{FLAG_REQUIRED_EXTENSION, FrameHeader, FrameKind, RECORD_ENTRY_LEN};
-use super::record::{EventFixed, StreamEntry, TAG_LEN_LEN, record_entry};
+use super::record::{EventFixed, StreamEntry, TAG_LEN_LEN, encode_entry};
 use crate::append::ValidAppend;
 use crate::checksum::SegmentKey;
 use crate::limits::FRAME_HEADER_LEN;
@@ -61,16 +61,15 @@ pub fn encode_append(
 ) -> FrameHeader {
     assert_eq!(slots.len(), append.streams().len(), "one slot for each stream");
     let frame_len = append.frame_len(|index| slots[index].with_name) + extensions.len();
-    let stream_count = count(slots.len());
-    let mut frame =
-        FrameWriter::start(out, key, place.offset, frame_len, extensions, slots.len() + append.placed().len());
+    let header = place.header(FrameKind::Append, frame_len, extensions, count(slots.len()), append.event_count());
+    let mut frame = FrameWriter::start(out, key, place.offset, header, extensions);
     for (stream, slot) in append.streams().iter().zip(slots) {
         assert!(slot.first_version.checked_add(u64::from(stream.events)).is_some(), "stream versions overflow");
         frame.out.extend_from_slice(&StreamEntry::encode_fixed(stream.id, slot.first_version, stream.events));
         if let Some(name) = stream.name.as_ref().filter(|_| slot.with_name) {
             frame.out.extend_from_slice(name.as_bytes());
         }
-        frame.finish_record();
+        frame.end_record();
     }
     for placed in append.placed() {
         let event = &placed.event;
@@ -94,9 +93,9 @@ pub fn encode_append(
         }
         frame.out.extend_from_slice(&event.metadata);
         frame.out.extend_from_slice(&event.payload);
-        frame.finish_record();
+        frame.end_record();
     }
-    frame.finish(FrameKind::Append, place, stream_count, append.event_count())
+    frame.finish()
 }
 
 /// Appends a frame without events to `out`.
@@ -124,21 +123,59 @@ pub fn encode_system(frame: SystemFrame, key: &SegmentKey, place: &FramePlace, o
         SystemFrame::Close => FrameKind::Close,
     };
     let frame_len = FRAME_HEADER_LEN + extensions.len();
-    FrameWriter::start(out, key, place.offset, frame_len, &extensions, 0).finish(kind, place, 0, 0)
+    let header = place.header(kind, frame_len, &extensions, 0, 0);
+    FrameWriter::start(out, key, place.offset, header, &extensions).finish()
+}
+
+impl FramePlace {
+    /// The header of a frame at this place, without its checksums.
+    fn header(
+        &self,
+        kind: FrameKind,
+        frame_len: usize,
+        extensions: &ExtensionArea,
+        stream_count: u32,
+        event_count: u32,
+    ) -> FrameHeader {
+        assert!(self.offset.is_multiple_of(8), "frames are aligned");
+        assert!(self.first_position.checked_add(u64::from(event_count)).is_some(), "positions overflow");
+        let header = FrameHeader {
+            kind: kind.number(),
+            flags: if extensions.has_required() { FLAG_REQUIRED_EXTENSION } else { 0 },
+            frame_len: count(frame_len),
+            ext_len: u16::try_from(extensions.len()).expect("an extension area has at most 4,096 bytes"),
+            first_position: self.first_position,
+            recorded_at: self.recorded_at,
+            durable_through: self.durable_through,
+            incarnation: self.incarnation,
+            stream_count,
+            event_count,
+            body_checksum: 0,
+            checksum: 0,
+        };
+        debug_assert_eq!(header.check(self.offset), Ok(kind), "only frames that a reader accepts are written");
+        header
+    }
 }
 
 /// A frame in the making at the end of a buffer.
+///
+/// What is summed was written well before. A checksum reads eight bytes at a time, and where a few of them are still on
+/// their way from a store to the cache, the processor waits for all. So the header is written first and sealed last, and
+/// each record is summed when the next one is written, which also hides the wait for the next event's bytes.
 struct FrameWriter<'a> {
     out: &'a mut Vec<u8>,
     key: &'a SegmentKey,
     offset: u64,
-    frame_len: usize,
-    ext_len: usize,
-    has_required: bool,
+    header: FrameHeader,
+    /// Where the frame starts in `out`.
     start: usize,
-    records_start: usize,
-    record_start: usize,
-    record: u32,
+    /// How many records are written and summed.
+    summed: usize,
+    /// Where in `out` the last of them ends.
+    summed_end: usize,
+    /// Where the record ends that is written and not summed; `summed_end` if there is none.
+    end: usize,
 }
 
 impl<'a> FrameWriter<'a> {
@@ -146,67 +183,50 @@ impl<'a> FrameWriter<'a> {
         out: &'a mut Vec<u8>,
         key: &'a SegmentKey,
         offset: u64,
-        frame_len: usize,
+        header: FrameHeader,
         extensions: &ExtensionArea,
-        records: usize,
     ) -> Self {
-        assert!(offset.is_multiple_of(8), "frames are aligned");
         let start = out.len();
-        out.reserve(frame_len);
-        out.extend_from_slice(&[0; FRAME_HEADER_LEN]);
-        out.extend_from_slice(extensions.as_bytes());
-        let records_start = out.len() + RECORD_ENTRY_LEN * records;
+        let records_start = start + header.records_start();
+        out.reserve(header.frame_len as usize);
         out.resize(records_start, 0);
-        Self {
-            out,
-            key,
-            offset,
-            frame_len,
-            ext_len: extensions.len(),
-            has_required: extensions.has_required(),
-            start,
-            records_start,
-            record_start: records_start,
-            record: 0,
-        }
+        let frame = &mut out[start..];
+        header.write(frame);
+        frame[FRAME_HEADER_LEN..header.table_start()].copy_from_slice(extensions.as_bytes());
+        Self { out, key, offset, header, start, summed: 0, summed_end: records_start, end: records_start }
     }
 
-    /// Ends the record that was written last: sums it and fills its entry.
+    /// Ends the record that was written last.
     #[inline]
-    fn finish_record(&mut self) {
+    fn end_record(&mut self) {
         let end = self.out.len();
-        let checksum = self.key.record(self.offset, self.record, &self.out[self.record_start..]);
-        let entry = self.start + FRAME_HEADER_LEN + self.ext_len + RECORD_ENTRY_LEN * self.record as usize;
-        let frame_end = count(end - self.start);
-        let entry = &mut self.out[entry..entry + RECORD_ENTRY_LEN];
-        record_entry::END.set_u32(entry, frame_end);
-        record_entry::CHECKSUM.set_u32(entry, checksum);
-        self.record_start = end;
-        self.record += 1;
+        if self.end > self.summed_end {
+            self.sum();
+        }
+        self.end = end;
     }
 
-    fn finish(self, kind: FrameKind, place: &FramePlace, stream_count: u32, event_count: u32) -> FrameHeader {
-        assert!(place.first_position.checked_add(u64::from(event_count)).is_some(), "positions overflow");
+    /// Sums the record before the one that was written last, and fills its entry.
+    #[inline]
+    fn sum(&mut self) {
+        let checksum = self.key.record(self.offset, count(self.summed), &self.out[self.summed_end..self.end]);
+        let end = count(self.end - self.start);
+        let entry = self.start + self.header.table_start() + RECORD_ENTRY_LEN * self.summed;
+        self.out[entry..entry + RECORD_ENTRY_LEN].copy_from_slice(&encode_entry(end, checksum));
+        self.summed += 1;
+        self.summed_end = self.end;
+    }
+
+    fn finish(mut self) -> FrameHeader {
+        if self.end > self.summed_end {
+            self.sum();
+        }
         self.out.resize((self.out.len() - self.start).next_multiple_of(8) + self.start, 0);
-        assert_eq!(self.out.len() - self.start, self.frame_len, "a frame has the length it was measured to have");
-        let body = &self.out[self.start + FRAME_HEADER_LEN..self.records_start];
-        let mut header = FrameHeader {
-            kind: kind.number(),
-            flags: if self.has_required { FLAG_REQUIRED_EXTENSION } else { 0 },
-            frame_len: count(self.frame_len),
-            ext_len: u16::try_from(self.ext_len).expect("an extension area has at most 4,096 bytes"),
-            first_position: place.first_position,
-            recorded_at: place.recorded_at,
-            durable_through: place.durable_through,
-            incarnation: place.incarnation,
-            stream_count,
-            event_count,
-            body_checksum: self.key.frame_body(self.offset, body),
-            checksum: 0,
-        };
-        debug_assert_eq!(header.check(self.offset), Ok(kind), "only frames that a reader accepts are written");
-        header.write(&mut self.out[self.start..], self.key, self.offset);
-        header
+        let frame = &mut self.out[self.start..];
+        assert_eq!(frame.len(), self.header.frame_len as usize, "a frame has the length it was measured to have");
+        let (header, body) = frame[..self.header.records_start()].split_at_mut(FRAME_HEADER_LEN);
+        self.header.seal(header, self.key, self.offset, body);
+        self.header
     }
 }
 

@@ -134,6 +134,20 @@ impl FrameHeader {
     /// [`FrameError::Malformed`] with [`Rule::Reserved`].
     #[inline]
     pub fn read(bytes: &[u8], key: &SegmentKey, offset: u64) -> Result<Self, FrameError> {
+        let header = Self::read_valid(bytes, key, offset)?;
+        if frame_header::RESERVED_A.get_u8(bytes) != 0
+            || frame_header::RESERVED_B.get_u16(bytes) != 0
+            || frame_header::RESERVED_C.get_u32(bytes) != 0
+        {
+            return Err(FrameError::Malformed(Rule::Reserved));
+        }
+        Ok(header)
+    }
+
+    /// Reads a header whose magic and checksum are right, even if its reserved bytes are not zero: what the format calls
+    /// valid. Recovery takes what it says of synced bytes as proof, whoever wrote it.
+    #[inline]
+    pub(crate) fn read_valid(bytes: &[u8], key: &SegmentKey, offset: u64) -> Result<Self, FrameError> {
         let Some(bytes) = bytes.first_chunk::<FRAME_HEADER_LEN>() else {
             return Err(FrameError::Truncated { needed: FRAME_HEADER_LEN as u64, available: bytes.len() as u64 });
         };
@@ -143,12 +157,6 @@ impl FrameHeader {
         let checksum = frame_header::HEADER_CHECKSUM.get_u32(bytes);
         checksum::compare(checksum, key.frame_header(offset, &bytes[..frame_header::HEADER_CHECKSUM.offset]))
             .map_err(FrameError::HeaderChecksum)?;
-        if frame_header::RESERVED_A.get_u8(bytes) != 0
-            || frame_header::RESERVED_B.get_u16(bytes) != 0
-            || frame_header::RESERVED_C.get_u32(bytes) != 0
-        {
-            return Err(FrameError::Malformed(Rule::Reserved));
-        }
         Ok(Self {
             kind: frame_header::KIND.get_u8(bytes),
             flags: frame_header::FLAGS.get_u16(bytes),
@@ -165,8 +173,10 @@ impl FrameHeader {
         })
     }
 
-    /// Writes the header into `bytes`, and its checksum into itself.
-    pub(crate) fn write(&mut self, bytes: &mut [u8], key: &SegmentKey, offset: u64) {
+    /// Writes the header's fields into the start of `bytes`, all but the checksums.
+    #[inline]
+    pub(crate) fn write(&self, bytes: &mut [u8]) {
+        let bytes = &mut bytes[..FRAME_HEADER_LEN];
         frame_header::MAGIC.set(bytes, FRAME_MAGIC);
         frame_header::KIND.set_u8(bytes, self.kind);
         frame_header::RESERVED_A.set_u8(bytes, 0);
@@ -181,6 +191,14 @@ impl FrameHeader {
         frame_header::STREAM_COUNT.set_u32(bytes, self.stream_count);
         frame_header::EVENT_COUNT.set_u32(bytes, self.event_count);
         frame_header::RESERVED_C.set_u32(bytes, 0);
+    }
+
+    /// Sums `body`, the extension area and the record table, and then the header that [`write`](Self::write) wrote into
+    /// `bytes`. Both checksums are written there and into itself.
+    #[inline]
+    pub(crate) fn seal(&mut self, bytes: &mut [u8], key: &SegmentKey, offset: u64, body: &[u8]) {
+        let bytes = &mut bytes[..FRAME_HEADER_LEN];
+        self.body_checksum = key.frame_body(offset, body);
         frame_header::BODY_CHECKSUM.set_u32(bytes, self.body_checksum);
         self.checksum = key.frame_header(offset, &bytes[..frame_header::HEADER_CHECKSUM.offset]);
         frame_header::HEADER_CHECKSUM.set_u32(bytes, self.checksum);

@@ -138,11 +138,12 @@ impl Judge {
         Ruling::Ended
     }
 
-    /// Tells the judge of a valid frame header at `offset`, beyond the end. Its rules need not hold.
+    /// Tells the judge of a valid frame header at `offset`, at or beyond the end. Its rules need not hold. One that
+    /// stands at the end, of a frame that is not sound, says only that its incarnation is taken.
     pub fn header_beyond(&mut self, offset: u64, header: &FrameHeader) {
-        debug_assert!(self.broken.is_some() && offset > self.end, "looking on starts behind the end");
+        debug_assert!(self.broken.is_some() && offset >= self.end, "looking on starts at the end");
         self.highest_incarnation = self.highest_incarnation.max(header.incarnation);
-        if header.incarnation < self.incarnation {
+        if header.incarnation < self.incarnation || offset == self.end {
             return;
         }
         self.next_valid.get_or_insert(Boundary { offset, position: header.first_position });

@@ -8,7 +8,7 @@ use crate::frame::{FRAME_MAGIC, Frame, FrameHeader, VerifiedFrame};
 use crate::limits::{FIRST_FRAME_OFFSET, FRAME_HEADER_LEN};
 
 /// The link frame at the start of a segment's frames, if a sound one stands there. `bytes` start at
-/// [`FIRST_FRAME_OFFSET`]; what there is of the first 4 KiB is enough.
+/// [`FIRST_FRAME_OFFSET`]; what there is of the first 8 KiB is enough, whatever extensions the frame has.
 ///
 /// # Errors
 ///
@@ -203,14 +203,14 @@ impl SegmentScan {
             if let Some(last) = word.iter().rposition(|byte| *byte != 0) {
                 let offset = self.offset + at as u64;
                 self.judge.content(offset + last as u64 + 1);
-                if word.starts_with(&FRAME_MAGIC) && offset > self.judge.end() {
-                    if let Ok(header) = FrameHeader::read(&bytes[at..], &self.key, offset) {
+                if word.starts_with(&FRAME_MAGIC) {
+                    if let Ok(header) = FrameHeader::read_valid(&bytes[at..], &self.key, offset) {
                         self.judge.header_beyond(offset, &header);
                     }
                 } else if *word == FOOTER_MAGIC
-                    && let Ok(footer) = FooterHeader::decode(&bytes[at..], &self.key, offset)
+                    && let Some(position) = FooterHeader::end_position_at(&bytes[at..], &self.key, offset)
                 {
-                    self.judge.footer_beyond(offset, footer.summary.end_position);
+                    self.judge.footer_beyond(offset, position);
                 }
             }
             at += 8;
@@ -235,13 +235,95 @@ struct Window<'w> {
 impl<'w> Window<'w> {
     /// The window's bytes from `offset` on, if they are at least `len`, or all that the file has.
     fn from(&self, offset: u64, len: u64) -> Option<&'w [u8]> {
+        let wanted = self.wanted(offset, len);
+        if wanted == 0 {
+            // The file ends at or before `offset`, so no window can hold more than this one.
+            return Some(&[]);
+        }
         let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
         let bytes = self.bytes.get(start..)?;
-        (bytes.len() as u64 >= self.wanted(offset, len)).then_some(bytes)
+        (bytes.len() as u64 >= wanted).then_some(bytes)
     }
 
     /// `len`, or what the file has from `offset` on, if that is less.
     fn wanted(&self, offset: u64, len: u64) -> u64 {
         len.min(self.file_len.saturating_sub(offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Configuration, FramePlace, SystemFrame, encode_system, tables::frame_header};
+    use crate::recovery::{Proof, SegmentEnd};
+
+    const LINK_END: u64 = FIRST_FRAME_OFFSET + 88;
+    const FILE_LEN: usize = 16_384;
+
+    fn key() -> SegmentKey {
+        SegmentKey::new(11)
+    }
+
+    fn put(file: &mut [u8], frame: SystemFrame, offset: u64, incarnation: u32, durable_through: u64) {
+        let place = FramePlace { offset, incarnation, durable_through, first_position: 0, recorded_at: 0 };
+        let mut bytes = Vec::new();
+        encode_system(frame, &key(), &place, &mut bytes);
+        file[usize::try_from(offset).unwrap()..][..bytes.len()].copy_from_slice(&bytes);
+    }
+
+    fn linked_file() -> Vec<u8> {
+        let mut file = vec![0; FILE_LEN];
+        let link = SystemFrame::Link(SegmentEnd::GENESIS.link());
+        put(&mut file, link, FIRST_FRAME_OFFSET, 1, FIRST_FRAME_OFFSET);
+        file
+    }
+
+    fn scan(file: &[u8]) -> SegmentFacts {
+        let info = SegmentInfo { number: 0, salt: 11, capacity: 12_288, file_len: file.len() as u64 };
+        let mut scan = SegmentScan::new(info, SegmentEnd::GENESIS, None);
+        loop {
+            match scan.step(0, file).unwrap() {
+                Progress::Frame(_) => {}
+                Progress::Need { offset, len } => panic!("{len} bytes at {offset} of {}", file.len()),
+                Progress::Done => return scan.finish(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_before_its_first_frame_is_read_without_asking_for_more() {
+        // Preparing a segment can be cut between the two copies of its header.
+        for len in [0, 4096, 8191, 8192, 8193, 8200] {
+            let facts = scan(&vec![0; len]);
+            assert!(!facts.linked);
+            assert_eq!(facts.content_end, None);
+        }
+    }
+
+    #[test]
+    fn a_valid_header_with_reserved_bytes_set_proves_what_was_synced() {
+        let mut file = linked_file();
+        let offset = LINK_END + 64;
+        put(&mut file, SystemFrame::Watermark, offset, 1, offset);
+        let header = &mut file[usize::try_from(offset).unwrap()..][..FRAME_HEADER_LEN];
+        frame_header::RESERVED_C.set_u32(header, 1);
+        let checksum = key().frame_header(offset, &header[..frame_header::HEADER_CHECKSUM.offset]);
+        frame_header::HEADER_CHECKSUM.set_u32(header, checksum);
+        let facts = scan(&file);
+        assert_eq!(facts.frames_end, LINK_END);
+        assert!(matches!(facts.proof, Some(Proof::DurableThrough { header, .. }) if header == offset));
+    }
+
+    #[test]
+    fn the_incarnation_of_a_torn_frame_at_the_end_is_not_used_again() {
+        let mut file = linked_file();
+        let configuration = SystemFrame::Configuration(Configuration { idempotency_window: 5 });
+        put(&mut file, configuration, LINK_END, 7, LINK_END);
+        let body = usize::try_from(LINK_END).unwrap() + FRAME_HEADER_LEN;
+        file[body..body + 8].fill(0);
+        let facts = scan(&file);
+        assert_eq!(facts.frames_end, LINK_END);
+        assert_eq!(facts.highest_incarnation, 7);
+        assert_eq!((facts.proof, facts.next_valid), (None, None));
     }
 }

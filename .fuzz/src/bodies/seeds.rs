@@ -1,0 +1,158 @@
+//! Where the corpora start from: the same seeds in every run.
+
+use eventfold_codec::{
+    Digest, ExtensionArea, FIRST_FRAME_OFFSET, FramePlace, Link, ProposedAppend, ProposedEvent, Section, SegmentHeader,
+    SegmentKey, SegmentSummary, StreamSlot, SystemFrame, encode_append, encode_footer, encode_system,
+};
+use uuid::Uuid;
+
+use super::sums;
+
+/// Seeds for the target of this name.
+///
+/// # Panics
+///
+/// If there is no such target.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "frame" => {
+            let mut seeds = Vec::new();
+            for frame in frames() {
+                for mode in [0u8, 1, 2] {
+                    // Salt 1 at the first offset.
+                    seeds.push([&[mode, 1], &*frame].concat());
+                }
+                // Each field one more, one less, and all ones, with the checksums made right.
+                for field in sums::fields(&frame) {
+                    for change in [1, u8::MAX] {
+                        let mut nearly = frame.clone();
+                        nearly[field.start] = nearly[field.start].wrapping_add(change);
+                        seeds.push([&[1, 1], &*nearly].concat());
+                    }
+                    let mut nearly = frame.clone();
+                    nearly[field].fill(0xFF);
+                    seeds.push([&[1, 1], &*nearly].concat());
+                }
+            }
+            seeds.extend(instructions(0xF4, 96, |index| vec![3 + index % 2, index]));
+            seeds
+        }
+        "scan" => instructions(0x5C, 160, |index| {
+            // One segment or two, left alone or changed; with a link most of the time.
+            vec![index % 4, 0x0C | (index << 5) | (index % 3)]
+        }),
+        "header" => {
+            let mut file = Vec::new();
+            SegmentHeader::new(Uuid::from_u128(1), 3, 0xC0_FFEE).encode(&mut file);
+            let mut seeds =
+                vec![[&[0u8], &*file].concat(), [&[6u8], &*file].concat(), [&[0u8], &file[..5000]].concat()];
+            seeds.extend(instructions(0x4E, 40, |index| vec![index | 1]));
+            seeds
+        }
+        "footer" => {
+            let mut seeds = Vec::new();
+            for footer in footers() {
+                for mode in [0x40u8, 0x41] {
+                    seeds.push([&[mode], &*footer].concat());
+                }
+            }
+            seeds.extend(instructions(0xF0, 64, |index| vec![index << 4 | 2 | index & 1]));
+            seeds
+        }
+        _ => panic!("no target is called {target}"),
+    }
+}
+
+/// `count` inputs of growing length, each behind the bytes that `lead` gives it. What follows is noise, which the bodies
+/// take as instructions like anything else.
+fn instructions(salt: u64, count: u8, lead: impl Fn(u8) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let mut state = salt;
+    (0..count)
+        .map(|index| {
+            let mut seed = lead(index);
+            for _ in 0..8 + 6 * usize::from(index) {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                seed.push(state.to_be_bytes()[0]);
+            }
+            seed
+        })
+        .collect()
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    let key = SegmentKey::new(1);
+    let place = FramePlace {
+        offset: FIRST_FRAME_OFFSET,
+        incarnation: 1,
+        durable_through: FIRST_FRAME_OFFSET,
+        first_position: 10,
+        recorded_at: 1_700_000_000_000,
+    };
+    let link = Link { salt: 5, end: 9000, checksum: 7 };
+    let settings = eventfold_codec::Configuration { idempotency_window: 1024 };
+    let mut frames: Vec<Vec<u8>> =
+        [SystemFrame::Link(link), SystemFrame::Configuration(settings), SystemFrame::Watermark, SystemFrame::Close]
+            .into_iter()
+            .map(|frame| {
+                let mut bytes = Vec::new();
+                encode_system(frame, &key, &place, &mut bytes);
+                bytes
+            })
+            .collect();
+
+    let event = |number: u8| {
+        ProposedEvent::new("Deposited", vec![number; 20])
+            .with_metadata("by ann")
+            .with_tags(["account:7", "branch:2"])
+            .with_id(Uuid::from_u128(u128::from(number)))
+    };
+    let append = ProposedAppend::new()
+        .events("account-7", vec![event(1), event(2)])
+        .events(Uuid::from_u128(9), vec![event(3)])
+        .events("account-7", vec![event(4)])
+        .check(Uuid::nil)
+        .expect("it is a valid append");
+    let mut extensions = ExtensionArea::default();
+    for with_extension in [false, true] {
+        if with_extension {
+            extensions.push(3, b"trace").expect("it fits");
+        }
+        let slot = StreamSlot { first_version: 4, with_name: true };
+        let mut bytes = Vec::new();
+        encode_append(&append, &[slot; 2], &key, &place, &extensions, &mut bytes);
+        frames.push(bytes);
+    }
+    frames
+}
+
+fn footers() -> Vec<Vec<u8>> {
+    let key = SegmentKey::new(1);
+    let summary = SegmentSummary {
+        data_end: FIRST_FRAME_OFFSET,
+        first_position: 1,
+        end_position: 5,
+        append_count: 2,
+        frame_count: 4,
+        stream_count: 2,
+        last_incarnation: 1,
+        last_checksum: 6,
+        byte_digest: Digest([1; 32]),
+        logical_digest: Digest([2; 32]),
+        previous_byte_digest: Digest([3; 32]),
+        previous_logical_digest: Digest([4; 32]),
+    };
+    let section = |kind, required, bytes| Section { kind, required, bytes };
+    let sections = [
+        section(1, false, b"twelve bytes".as_slice()),
+        section(2, true, b"".as_slice()),
+        section(7, false, b"eight bytes, twice".as_slice()),
+    ];
+    [&sections[..0], &sections[..1], &sections]
+        .into_iter()
+        .map(|sections| {
+            let mut bytes = Vec::new();
+            encode_footer(&summary, sections, &key, &mut bytes);
+            bytes
+        })
+        .collect()
+}

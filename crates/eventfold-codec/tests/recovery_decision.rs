@@ -1,0 +1,455 @@
+//! The recovery decision, fact by fact: what is accepted, what proves corruption, how a log ends, what is done then.
+
+use eventfold_codec::recovery::{
+    Boundary, Broken, Corruption, Extent, Judge, Proof, Recovery, RecoveryError, Ruling, SegmentEnd, SegmentFacts,
+    SegmentInfo, Step, Successor, TailEnd, decide,
+};
+use eventfold_codec::{FIRST_FRAME_OFFSET, FrameError, FrameHeader, FrameKind, Link, TAIL_ZEROES_LEN};
+
+/// Every frame here is as long as a frame of a new incarnation.
+const LEN: u64 = 64;
+const FILE_LEN: u64 = FIRST_FRAME_OFFSET + 16 * LEN + TAIL_ZEROES_LEN;
+const NO_FRAME: Broken = Broken::Frame(FrameError::NoMagic);
+
+/// Where frame `index` of a segment starts.
+fn at(index: u64) -> u64 {
+    FIRST_FRAME_OFFSET + index * LEN
+}
+
+fn info(number: u32) -> SegmentInfo {
+    SegmentInfo { number, salt: 100 + u64::from(number), capacity: FILE_LEN, file_len: FILE_LEN }
+}
+
+fn frame(kind: FrameKind, incarnation: u32, first_position: u64, durable_through: u64) -> FrameHeader {
+    let events = u32::from(kind == FrameKind::Append);
+    FrameHeader {
+        kind: kind.number(),
+        flags: 0,
+        frame_len: u32::try_from(LEN).expect("a constant"),
+        ext_len: 0,
+        first_position,
+        recorded_at: 0,
+        durable_through,
+        incarnation,
+        stream_count: events,
+        event_count: events,
+        body_checksum: 0,
+        checksum: 7,
+    }
+}
+
+fn append(incarnation: u32, first_position: u64, durable_through: u64) -> FrameHeader {
+    frame(FrameKind::Append, incarnation, first_position, durable_through)
+}
+
+fn link_frame(incarnation: u32, first_position: u64) -> FrameHeader {
+    frame(FrameKind::Link, incarnation, first_position, FIRST_FRAME_OFFSET)
+}
+
+fn accept(judge: &mut Judge, header: &FrameHeader) {
+    assert_eq!(judge.frame(header, None), Ruling::Accepted);
+}
+
+/// A first segment that starts with its link and `appends` appends of incarnation 1, each a group of its own.
+fn first_segment(info: SegmentInfo, successor: Option<Successor>, appends: u64) -> Judge {
+    let mut judge = Judge::new(info, SegmentEnd::GENESIS, successor);
+    let ruling = judge.frame(&link_frame(1, 0), Some(&SegmentEnd::GENESIS.link()));
+    assert_eq!(ruling, Ruling::Accepted);
+    for position in 0..appends {
+        let start = judge.end();
+        accept(&mut judge, &append(1, position, start));
+    }
+    judge
+}
+
+/// The first segment, with nothing but zeroes behind its frames.
+fn intact(appends: u64) -> SegmentFacts {
+    ended(first_segment(info(0), None, appends))
+}
+
+fn ended(mut judge: Judge) -> SegmentFacts {
+    judge.broken(NO_FRAME);
+    judge.finish()
+}
+
+/// What stands at the start of a second segment that follows `end`.
+fn successor(end: &SegmentEnd, incarnation: u32) -> Successor {
+    Successor { link: end.link(), position: end.position, incarnation }
+}
+
+fn recovery(facts: &[SegmentFacts]) -> Recovery {
+    decide(facts, false).expect("nothing proves corruption")
+}
+
+fn corruption(facts: &[SegmentFacts]) -> Corruption {
+    match decide(facts, false) {
+        Err(RecoveryError::Corruption(corruption)) => *corruption,
+        other => panic!("no corruption: {other:?}"),
+    }
+}
+
+#[test]
+fn a_later_frame_proves_what_it_says_was_synced() {
+    let mut judge = first_segment(info(0), None, 2);
+    judge.broken(NO_FRAME);
+    judge.header_beyond(at(5), &append(1, 4, at(4)));
+    judge.header_beyond(at(7), &append(1, 6, at(6)));
+    judge.header_beyond(at(8), &append(1, 7, at(6)));
+    let corruption = corruption(&[judge.finish()]);
+    assert_eq!(
+        corruption.proof,
+        Proof::DurableThrough { segment: 0, header: at(7), durable_through: at(6), position: 6 }
+    );
+    assert_eq!((corruption.segment, corruption.offset, corruption.position), (0, at(3), 2));
+    assert_eq!(corruption.broken, Some(NO_FRAME));
+    assert_eq!(corruption.next_valid, Some(Boundary { offset: at(5), position: 4 }));
+    assert_eq!(corruption.events_at_risk(), Some(4));
+}
+
+#[test]
+fn a_later_frame_proves_nothing_about_its_own_group_or_where_it_can_not_know_or_when_stale() {
+    let harmless = [
+        ("the group that starts at the end", append(1, 2, at(2))),
+        ("more than stood before it", append(1, 2, at(6))),
+        ("a stale frame", append(0, 2, at(4))),
+    ];
+    for (what, header) in harmless {
+        let mut judge = first_segment(info(0), None, 1);
+        judge.broken(NO_FRAME);
+        judge.header_beyond(at(5), &header);
+        judge.content(at(6));
+        assert_eq!(recovery(&[judge.finish()]).end, TailEnd::Torn, "{what}");
+    }
+}
+
+#[test]
+fn a_header_at_the_end_itself_proves_nothing_but_takes_its_incarnation() {
+    let mut judge = first_segment(info(0), None, 1);
+    judge.broken(NO_FRAME);
+    judge.header_beyond(at(2), &append(5, 1, at(2)));
+    judge.content(at(3));
+    let recovery = recovery(&[judge.finish()]);
+    assert_eq!((recovery.end, recovery.incarnation), (TailEnd::Torn, 6));
+}
+
+#[test]
+fn the_next_segments_link_proves_where_this_one_ended() {
+    let end = intact(4).end;
+    let judge = first_segment(info(0), Some(successor(&end, 1)), 2);
+    let corruption = corruption(&[ended(judge)]);
+    assert_eq!(corruption.proof, Proof::Link { end: at(5), position: 4 });
+    assert_eq!(corruption.events_at_risk(), Some(2));
+}
+
+#[test]
+fn a_frame_that_reaches_past_the_link_is_corruption() {
+    let mut end = intact(2).end;
+    end.offset -= 8;
+    let mut judge = first_segment(info(0), Some(successor(&end, 1)), 1);
+    assert_eq!(judge.frame(&append(1, 1, at(2)), None), Ruling::Ended);
+    let corruption = corruption(&[judge.finish()]);
+    assert_eq!(corruption.broken, Some(Broken::PastLink { end: at(3) - 8 }));
+    assert_eq!(corruption.proof, Proof::Link { end: at(3) - 8, position: 2 });
+}
+
+#[test]
+fn a_footer_proves_that_a_segment_followed() {
+    let mut judge = first_segment(info(0), None, 2);
+    judge.broken(NO_FRAME);
+    judge.footer_beyond(at(3), 2);
+    let corruption = corruption(&[judge.finish()]);
+    assert_eq!(corruption.proof, Proof::Footer { segment: 0, footer: at(3), position: 2 });
+    assert_eq!(corruption.events_at_risk(), Some(0));
+}
+
+#[test]
+fn a_file_shorter_than_its_capacity_or_its_zeroes_has_lost_its_end() {
+    let cases = [(FILE_LEN - 8, FILE_LEN, FILE_LEN), (at(3) + TAIL_ZEROES_LEN - 8, at(1), at(3) + TAIL_ZEROES_LEN)];
+    for (file_len, capacity, needed) in cases {
+        let short = SegmentInfo { file_len, capacity, ..info(0) };
+        let corruption = corruption(&[ended(first_segment(short, None, 2))]);
+        assert_eq!(corruption.proof, Proof::ShortFile { len: file_len, needed });
+        assert_eq!(corruption.events_at_risk(), None);
+    }
+}
+
+#[test]
+fn a_link_that_names_another_segment_is_corruption() {
+    let end = intact(2).end;
+    let whole = first_segment(info(0), Some(successor(&end, 1)), 2).finish();
+    let foreign = [
+        (Link { salt: 1, ..end.link() }, 2),
+        (Link { end: at(2), ..end.link() }, 2),
+        (Link { checksum: 1, ..end.link() }, 2),
+        (end.link(), 1),
+    ];
+    for (found, found_position) in foreign {
+        let mut judge = Judge::new(info(1), whole.end, None);
+        assert_eq!(judge.frame(&link_frame(1, found_position), Some(&found)), Ruling::Ended);
+        let corruption = corruption(&[whole.clone(), judge.finish()]);
+        assert_eq!(
+            corruption.proof,
+            Proof::ForeignLink { expected: end.link(), expected_position: 2, found, found_position }
+        );
+        assert_eq!((corruption.segment, corruption.events_at_risk()), (1, None));
+    }
+}
+
+#[test]
+fn a_link_that_was_synced_must_be_there() {
+    let never_created = ended(Judge::new(info(0), SegmentEnd::GENESIS, None));
+    assert_eq!(corruption(&[never_created]).proof, Proof::MissingLink);
+
+    // Behind a sealed segment.
+    let sealed = SegmentEnd { settled: true, ..intact(2).end };
+    let unlinked = ended(Judge::new(info(1), sealed, None));
+    assert_eq!(corruption(&[unlinked]).proof, Proof::MissingLink);
+    let second_unlinked = ended(Judge::new(info(1), sealed, None));
+    assert_eq!(corruption(&[intact(2), second_unlinked]).proof, Proof::MissingLink);
+
+    // The link was there when the segment before it was read.
+    let whole = first_segment(info(0), Some(successor(&intact(2).end, 1)), 2);
+    assert!(whole.is_whole());
+    let whole = whole.finish();
+    let gone = ended(Judge::new(info(1), whole.end, None));
+    let corruption = corruption(&[whole, gone]);
+    assert_eq!((corruption.segment, corruption.proof), (1, Proof::MissingLink));
+}
+
+#[test]
+fn content_behind_an_unreadable_header_is_corruption_and_zeroes_are_not() {
+    let first = intact(2);
+    let filled = SegmentFacts::unreadable(info(1), first.end, Some(at(3)));
+    let corruption = corruption(&[first.clone(), filled]);
+    assert_eq!(corruption.proof, Proof::UnreadableHeader { segment: 1 });
+    assert_eq!(corruption.broken, Some(Broken::Unreadable));
+
+    // Preparing a segment may have been cut anywhere.
+    for file_len in [0, FIRST_FRAME_OFFSET, FILE_LEN] {
+        let empty = SegmentFacts::unreadable(SegmentInfo { file_len, ..info(1) }, first.end, None);
+        assert_eq!(recovery(&[first.clone(), empty]).end, TailEnd::Unproven);
+    }
+}
+
+#[test]
+fn frames_in_a_segment_without_a_link_prove_that_it_had_one_unless_they_came_with_it() {
+    let first = intact(2);
+    let unlinked = |durable_through| {
+        let mut judge = Judge::new(info(1), first.end, None);
+        judge.broken(NO_FRAME);
+        judge.header_beyond(at(2), &append(1, 3, durable_through));
+        judge.content(at(3));
+        judge.finish()
+    };
+    let with_the_link = recovery(&[first.clone(), unlinked(FIRST_FRAME_OFFSET)]);
+    assert_eq!((with_the_link.end, with_the_link.segment, with_the_link.offset), (TailEnd::Torn, 0, at(3)));
+    let corruption = corruption(&[first.clone(), unlinked(at(2))]);
+    assert_eq!(
+        corruption.proof,
+        Proof::DurableThrough { segment: 1, header: at(2), durable_through: at(2), position: 3 }
+    );
+    assert_eq!((corruption.position, corruption.events_at_risk()), (2, Some(1)));
+}
+
+#[test]
+fn damage_in_an_earlier_segment_is_named_first() {
+    let end = intact(4).end;
+    let damaged = ended(first_segment(info(0), Some(successor(&end, 1)), 2));
+    let behind = SegmentFacts::unreadable(info(1), damaged.end, Some(at(1)));
+    assert_eq!(corruption(&[damaged, behind]).segment, 0);
+}
+
+#[test]
+fn an_end_is_closed_unproven_or_torn() {
+    let with = |close: bool, content: Option<u64>| {
+        let mut judge = first_segment(info(0), None, 1);
+        if close {
+            accept(&mut judge, &frame(FrameKind::Close, 1, 1, at(2)));
+        }
+        judge.broken(NO_FRAME);
+        if let Some(end) = content {
+            judge.content(end);
+        }
+        recovery(&[judge.finish()])
+    };
+    assert_eq!(with(true, None).end, TailEnd::Closed);
+    assert_eq!(with(false, None).end, TailEnd::Unproven);
+    let torn = with(false, Some(at(2) + 5));
+    assert_eq!((torn.end, torn.dropped), (TailEnd::Torn, vec![Extent { segment: 0, from: at(2), to: at(2) + 5 }]));
+    assert_eq!(with(true, Some(at(3) + 1)).end, TailEnd::Torn);
+
+    // Content in a later segment is as torn as content in this one.
+    let first = intact(1);
+    let mut later = Judge::new(info(1), first.end, None);
+    later.broken(NO_FRAME);
+    later.content(at(1));
+    let torn = recovery(&[first, later.finish()]);
+    assert_eq!((torn.end, torn.dropped), (TailEnd::Torn, vec![Extent { segment: 1, from: at(0), to: at(1) }]));
+}
+
+#[test]
+fn a_torn_end_is_kept_rewritten_erased_and_synced_before_the_new_incarnation() {
+    let mut judge = first_segment(info(0), None, 2);
+    judge.broken(NO_FRAME);
+    judge.content(at(5));
+    let first = judge.finish();
+    let mut later = Judge::new(info(1), first.end, None);
+    later.broken(NO_FRAME);
+    later.content(at(2));
+    // A segment whose preparation was cut has nothing to erase.
+    let cut = SegmentFacts::unreadable(SegmentInfo { file_len: 4096, ..info(2) }, first.end, None);
+    let dropped = vec![Extent { segment: 0, from: at(3), to: at(5) }, Extent { segment: 1, from: at(0), to: at(2) }];
+    let recovery = recovery(&[first, later.finish(), cut]);
+    assert_eq!(recovery.dropped, dropped);
+    assert_eq!(
+        recovery.steps,
+        [
+            Step::KeepDropped(dropped),
+            Step::Rewrite(Extent { segment: 0, from: at(2), to: at(3) }),
+            Step::Erase(Extent { segment: 0, from: at(3), to: FILE_LEN }),
+            Step::Erase(Extent { segment: 1, from: at(0), to: FILE_LEN }),
+            Step::Sync { segment: 0 },
+            Step::Sync { segment: 1 },
+            Step::Announce { segment: 0, offset: at(3), position: 2, incarnation: 2 },
+            Step::Sync { segment: 0 },
+            Step::FinishSideFile,
+        ]
+    );
+}
+
+#[test]
+fn an_end_without_leftovers_is_rewritten_and_synced_before_the_new_incarnation() {
+    let steps = |extra: Vec<Step>, finish: Vec<Step>| {
+        let mut steps = vec![Step::Rewrite(Extent { segment: 0, from: at(2), to: at(3) })];
+        steps.extend(extra);
+        steps.extend([
+            Step::Sync { segment: 0 },
+            Step::Announce { segment: 0, offset: at(3), position: 2, incarnation: 2 },
+            Step::Sync { segment: 0 },
+        ]);
+        steps.extend(finish);
+        steps
+    };
+    assert_eq!(recovery(&[intact(2)]).steps, steps(vec![], vec![]));
+
+    // Zeroes that a cut recovery wrote may not have reached the disk.
+    let pending = decide(&[intact(2)], true).unwrap();
+    let erase = Step::Erase(Extent { segment: 0, from: at(3), to: FILE_LEN });
+    assert_eq!(pending.end, TailEnd::Unproven);
+    assert_eq!(pending.steps, steps(vec![erase], vec![Step::FinishSideFile]));
+}
+
+#[test]
+fn a_pending_side_file_erases_every_later_segment_too() {
+    let first = intact(1);
+    let later = ended(Judge::new(info(1), first.end, None));
+    let steps = decide(&[first, later], true).unwrap().steps;
+    assert!(steps.contains(&Step::Erase(Extent { segment: 1, from: at(0), to: FILE_LEN })));
+    assert!(steps.contains(&Step::Sync { segment: 1 }));
+}
+
+#[test]
+fn a_file_too_short_for_the_new_frame_and_its_zeroes_is_extended_first() {
+    let short = SegmentInfo { capacity: at(1), file_len: at(3) + TAIL_ZEROES_LEN, ..info(0) };
+    let mut judge = first_segment(short, None, 2);
+    judge.broken(NO_FRAME);
+    judge.content(at(3) + 1);
+    let steps = recovery(&[judge.finish()]).steps;
+    let len = at(4) + TAIL_ZEROES_LEN;
+    assert!(matches!(steps[0], Step::KeepDropped(_)));
+    assert_eq!(steps[1], Step::Extend { segment: 0, len });
+    assert_eq!(steps[3], Step::Erase(Extent { segment: 0, from: at(3), to: len }));
+
+    let enough = SegmentInfo { file_len: len, ..short };
+    let steps = recovery(&[ended(first_segment(enough, None, 2))]).steps;
+    assert!(!steps.iter().any(|step| matches!(step, Step::Extend { .. })));
+}
+
+#[test]
+fn everything_above_the_greatest_durable_through_is_rewritten() {
+    // A group above an unsynced watermark vouches for less than the one before it did.
+    let mut judge = first_segment(info(0), None, 2);
+    accept(&mut judge, &append(1, 2, at(2)));
+    accept(&mut judge, &append(1, 3, at(1)));
+    let recovery = recovery(&[ended(judge)]);
+    assert_eq!(recovery.proven, Boundary { offset: at(2), position: 1 });
+    assert_eq!(recovery.steps[0], Step::Rewrite(Extent { segment: 0, from: at(2), to: at(5) }));
+}
+
+#[test]
+fn a_frame_must_follow_the_one_before_it() {
+    let refused = [
+        (append(1, 2, at(2)), Broken::Position { expected: 1, found: 2 }),
+        (append(1, 0, at(2)), Broken::Position { expected: 1, found: 0 }),
+        (append(0, 1, at(2)), Broken::Stale { incarnation: 0, after: 1 }),
+        (link_frame(1, 1), Broken::LinkPlace),
+    ];
+    for (header, broken) in refused {
+        let mut judge = first_segment(info(0), None, 1);
+        assert_eq!(judge.frame(&header, None), Ruling::Ended);
+        judge.content(at(3));
+        let recovery = recovery(&[judge.finish()]);
+        assert_eq!((recovery.broken, recovery.offset, recovery.position), (Some(broken), at(2), 1));
+    }
+    let mut judge = Judge::new(info(0), SegmentEnd::GENESIS, None);
+    assert_eq!(judge.frame(&append(1, 0, at(0)), None), Ruling::Ended);
+    assert_eq!(corruption(&[judge.finish()]).broken, Some(Broken::LinkPlace));
+}
+
+#[test]
+fn a_stale_link_does_not_end_the_segment_before_it() {
+    let stale = successor(&intact(1).end, 1);
+    let mut judge = Judge::new(info(0), SegmentEnd::GENESIS, Some(stale));
+    assert_eq!(judge.frame(&link_frame(2, 0), Some(&SegmentEnd::GENESIS.link())), Ruling::Accepted);
+    for position in 0..3 {
+        accept(&mut judge, &append(2, position, at(1)));
+    }
+    assert!(!judge.is_whole());
+    let first = ended(judge);
+    let mut later = Judge::new(info(1), first.end, None);
+    assert_eq!(later.frame(&link_frame(1, 1), Some(&stale.link)), Ruling::Ended);
+    later.content(at(1));
+    let recovery = recovery(&[first, later.finish()]);
+    assert_eq!((recovery.end, recovery.segment, recovery.position), (TailEnd::Torn, 0, 3));
+    assert_eq!(recovery.dropped, [Extent { segment: 1, from: at(0), to: at(1) }]);
+    assert_eq!(recovery.incarnation, 3);
+}
+
+#[test]
+fn a_linked_second_segment_is_where_the_log_goes_on() {
+    let end = intact(2).end;
+    let whole = first_segment(info(0), Some(successor(&end, 1)), 2).finish();
+    let mut judge = Judge::new(info(1), whole.end, None);
+    assert_eq!(judge.frame(&link_frame(1, 2), Some(&end.link())), Ruling::Accepted);
+    accept(&mut judge, &append(1, 2, at(0)));
+    let recovery = recovery(&[whole, ended(judge)]);
+    assert_eq!((recovery.segment, recovery.offset, recovery.position), (1, at(2), 3));
+    assert_eq!(recovery.proven, Boundary { offset: at(0), position: 2 });
+}
+
+#[test]
+fn the_new_incarnation_is_above_every_one_seen() {
+    let mut judge = first_segment(info(0), None, 1);
+    judge.broken(NO_FRAME);
+    judge.header_beyond(at(4), &append(9, 1, at(2)));
+    judge.content(at(5));
+    let first = judge.finish();
+    assert_eq!(recovery(std::slice::from_ref(&first)).incarnation, 10);
+    let mut later = Judge::new(info(1), first.end, None);
+    later.broken(NO_FRAME);
+    later.header_beyond(at(1), &append(12, 1, at(0)));
+    assert_eq!(recovery(&[first, later.finish()]).incarnation, 13);
+}
+
+#[test]
+fn when_no_incarnation_is_left_nothing_is_planned() {
+    let mut judge = first_segment(info(0), None, 1);
+    accept(&mut judge, &frame(FrameKind::Watermark, u32::MAX, 1, at(2)));
+    let decision = decide(&[ended(judge)], false);
+    assert_eq!(decision, Err(RecoveryError::IncarnationsExhausted { highest: u32::MAX }));
+}
+
+#[test]
+fn a_log_without_segments_is_no_log() {
+    assert_eq!(decide(&[], false), Err(RecoveryError::NoSegments));
+}
