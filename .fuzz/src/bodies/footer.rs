@@ -2,7 +2,7 @@
 
 use eventfold_codec::{
     Digest, FIRST_FRAME_OFFSET, FOOTER_HEADER_LEN, FooterError, FooterHeader, MAX_SECTIONS, MAX_SEGMENT_LEN,
-    SECTION_ENTRY_LEN, Section, SegmentKey, SegmentSummary, TRAILER_LEN, Trailer, encode_footer,
+    SECTION_ENTRY_LEN, Section, SegmentKey, SegmentSummary, TRAILER_LEN, Trailer, Unsupported, encode_footer,
 };
 
 use super::reader::Reader;
@@ -156,6 +156,8 @@ fn examine(bytes: &[u8], salt: u64, offset: u64) {
         Ok(header) => {
             assert!(sums::is_valid_footer_header(bytes, salt, offset));
             assert_eq!(header.summary.data_end, offset);
+            assert!(header.summary.first_position <= header.summary.end_position);
+            assert!(header.summary.append_count <= header.summary.frame_count);
             assert!(header.sections_start() + TRAILER_LEN as u64 <= header.footer_len());
             for known in [true, false] {
                 match header.directory(bytes, &key, |_| known) {
@@ -168,7 +170,12 @@ fn examine(bytes: &[u8], salt: u64, offset: u64) {
                         }
                         assert_eq!(end + TRAILER_LEN as u64, header.footer_len());
                     }
-                    Err(error) => assert!(!error.to_string().is_empty()),
+                    Err(error) => {
+                        assert!(!error.to_string().is_empty());
+                        if let FooterError::Unsupported(Unsupported::SectionFlags { bits }) = error {
+                            assert!(bits != 0 && bits & 1 == 0, "the required bit is known");
+                        }
+                    }
                 }
             }
         }

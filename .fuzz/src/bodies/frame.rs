@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use eventfold_codec::{
-    Digest, EventRef, ExtensionArea, FIRST_FRAME_OFFSET, Frame, FrameError, FrameKind, FramePlace, LogicalDigest,
-    MAX_APPEND_SIZE, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN, MAX_FRAME_LEN, MAX_SEGMENT_LEN, MAX_TAG_LEN, MAX_TAGS,
-    ProposedAppend, ProposedEvent, SegmentKey, StreamEntry, StreamName, StreamRef, StreamSlot, SystemFrame, Tag,
-    Unsupported, ValidAppend, VerifiedFrame, encode_append, encode_system,
+    Configuration, Digest, EventRef, ExtensionArea, ExtensionError, FIRST_FRAME_OFFSET, Frame, FrameError, FrameKind,
+    FramePlace, LogicalDigest, MAX_APPEND_SIZE, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN, MAX_FRAME_LEN,
+    MAX_IDEMPOTENCY_WINDOW, MAX_SEGMENT_LEN, MAX_TAG_LEN, MAX_TAGS, ProposedAppend, ProposedEvent, SegmentKey,
+    StreamEntry, StreamName, StreamRef, StreamSlot, SystemFrame, Tag, Unsupported, ValidAppend, VerifiedFrame,
+    encode_append, encode_system,
 };
 use uuid::Uuid;
 
@@ -18,6 +19,9 @@ const SALTS: [u64; 4] = [0, 1, 0x0123_4567_89AB_CDEF, u64::MAX];
 
 const OFFSETS: [u64; 5] =
     [FIRST_FRAME_OFFSET, FIRST_FRAME_OFFSET + 8, 12_288, 1 << 20, MAX_SEGMENT_LEN - MAX_FRAME_LEN as u64];
+
+/// Where only a short frame still ends within the longest segment.
+const LAST_OFFSET: u64 = MAX_SEGMENT_LEN - 160;
 
 /// A frame: any bytes, bytes that were summed right, or a frame that was written, then damaged, or changed and summed
 /// again.
@@ -30,7 +34,12 @@ pub fn frame(data: &[u8]) {
     let mode = input.u8();
     let place = usize::from(input.u8());
     let salt = SALTS[place % SALTS.len()];
-    let offset = OFFSETS[place / SALTS.len() % OFFSETS.len()];
+    let offset = match OFFSETS.get(place / SALTS.len() % (OFFSETS.len() + 1)) {
+        Some(offset) => *offset,
+        None if mode % 5 < 3 => LAST_OFFSET,
+        // What is written has to fit.
+        None => OFFSETS[0],
+    };
     match mode % 5 {
         0 => examine(input.rest(), salt, offset),
         1 => {
@@ -73,6 +82,15 @@ fn examine(bytes: &[u8], salt: u64, offset: u64) {
     assert_eq!(frame.bytes().len() as u64, u64::from(header.frame_len));
     assert!(header.records_start() <= frame.bytes().len());
     assert!(header.stream_count <= header.event_count);
+    assert!(offset + u64::from(header.frame_len) <= MAX_SEGMENT_LEN);
+    assert!(known(bytes), "kind and required flags are those of this version");
+    assert_eq!((bytes[5], sums::u16_at(bytes, 14)), (0, 0), "reserved bytes are zero");
+    for past in [0, u32::MAX - header.event_count] {
+        let index = header.event_count + past;
+        assert_eq!(frame.event(index), Err(FrameError::NoSuchRecord { index }));
+        let index = header.stream_count.saturating_add(past);
+        assert_eq!(frame.stream(index), Err(FrameError::NoSuchRecord { index }));
+    }
 
     // One at a time, with nothing verified but the header.
     let single: Vec<_> = (0..header.event_count).map(|index| frame.event(index)).collect();
@@ -103,17 +121,36 @@ fn examine(bytes: &[u8], salt: u64, offset: u64) {
 /// What a newer version wrote is to be told from damage: the bytes that say so have to be sound.
 fn refused(error: &FrameError, bytes: &[u8], salt: u64, offset: u64) {
     assert!(!error.to_string().is_empty());
+    // A newer version may use what this one reserves: kind and required flags are looked at before all else.
+    let newer = sums::is_valid_frame_header(bytes, salt, offset) && !known(bytes);
+    assert_eq!(
+        newer,
+        matches!(error, FrameError::Unsupported(Unsupported::FrameKind { .. } | Unsupported::FrameFlags { .. }))
+    );
     match error {
+        FrameError::Misplaced(_) => {
+            assert!(sums::has_frame_magic(bytes));
+            assert_ne!(Some(sums::u32_at(bytes, 52)), sums::place_tag(salt, offset));
+        }
+        FrameError::HeaderChecksum(_) => {
+            assert_eq!(Some(sums::u32_at(bytes, 52)), sums::place_tag(salt, offset));
+            assert_ne!(Some(sums::u32_at(bytes, 60)), sums::frame_header(bytes, salt, offset));
+        }
         FrameError::Unsupported(Unsupported::ExtensionField { .. }) => assert_eq!(
             sums::frame_body(bytes, salt, offset),
             Some(sums::u32_at(bytes, 56)),
             "a field is read before it is verified"
         ),
-        FrameError::Unsupported(_) => {
+        FrameError::Malformed(_) | FrameError::BodyChecksum(_) | FrameError::Unsupported(_) => {
             assert!(sums::is_valid_frame_header(bytes, salt, offset));
         }
         _ => {}
     }
+}
+
+/// Whether this version knows a frame's kind and all its required flags.
+fn known(header: &[u8]) -> bool {
+    matches!(header[4], 1..=4 | 8 | 9) && sums::u16_at(header, 6) & 0xFE == 0
 }
 
 /// Checks all that a verified frame promises.
@@ -126,7 +163,6 @@ fn sound(verified: &VerifiedFrame<'_>, streams: &[StreamEntry<'_>], events: &[Ev
         if let Some(name) = stream.name {
             let checked = StreamName::new(name).expect("a stored name is a name");
             assert_eq!(checked.id(), stream.id);
-            sizes += name.len();
         }
         let first = next_version.insert(stream.id, stream.first_version);
         assert_eq!(first, None, "the streams of a frame are distinct");
@@ -155,8 +191,44 @@ fn sound(verified: &VerifiedFrame<'_>, streams: &[StreamEntry<'_>], events: &[Ev
         assert_eq!(next_version[&stream.id], stream.first_version + u64::from(stream.events));
     }
     assert_eq!(header.end_position() - header.first_position, events.len() as u64);
-    assert_eq!(verified.fields().link.is_some(), frame.kind() == FrameKind::Link);
-    assert_eq!(verified.fields().configuration.is_some(), frame.kind() == FrameKind::Configuration);
+    extended(verified);
+}
+
+/// Checks what the extension area is said to hold against the area, as section 4.3 has it.
+fn extended(verified: &VerifiedFrame<'_>) {
+    let frame = verified.frame();
+    let area = &frame.bytes()[64..frame.header().table_start()];
+    let plain: Vec<(u16, &[u8])> =
+        sums::extensions(area).into_iter().map(|data| (sums::u16_at(area, data.start - 4), &area[data])).collect();
+    assert!(frame.extensions().eq(plain.iter().copied()));
+    let required: Vec<_> = plain.into_iter().filter(|(field_type, _)| field_type >> 15 == 1).collect();
+    assert_eq!(frame.header().flags & 1 == 1, !required.is_empty());
+
+    let fields = verified.fields();
+    let mut known: Vec<(u16, Vec<u8>)> = Vec::new();
+    if let Some(link) = fields.link {
+        known.push((
+            0x8001,
+            [&link.salt.to_le_bytes()[..], &link.end.to_le_bytes(), &link.checksum.to_le_bytes()].concat(),
+        ));
+    }
+    if let Some(settings) = fields.configuration {
+        assert!(settings.idempotency_window <= MAX_IDEMPOTENCY_WINDOW);
+        known.push((0x8002, settings.idempotency_window.to_le_bytes().to_vec()));
+    }
+    if let Some(next) = fields.prepared {
+        known.push((0x8003, next.salt.to_le_bytes().to_vec()));
+    }
+    let in_area: Vec<_> = required.iter().map(|(field_type, data)| (*field_type, data.to_vec())).collect();
+    assert_eq!(known, in_area);
+    let types: Vec<u16> = known.iter().map(|(field_type, _)| *field_type).collect();
+    let belong: &[u16] = match frame.kind() {
+        FrameKind::Link => &[0x8001, 0x8002],
+        FrameKind::Configuration => &[0x8002],
+        FrameKind::Prepared => &[0x8003],
+        _ => &[],
+    };
+    assert_eq!(types, belong);
 }
 
 fn digest(frame: &Frame<'_>) -> Digest {
@@ -195,11 +267,8 @@ fn write_again(frame: &Frame<'_>, streams: &[StreamEntry<'_>], events: &[EventRe
         .map(|stream| StreamSlot { first_version: stream.first_version, with_name: stream.name.is_some() })
         .collect();
     let mut extensions = ExtensionArea::default();
-    let mut area = &frame.bytes()[64..header.table_start()];
-    while !area.is_empty() {
-        let end = 4 + usize::from(sums::u16_at(area, 2));
-        extensions.push(sums::u16_at(area, 0), &area[4..end]).expect("what an area can hold can be written");
-        area = &area[end.next_multiple_of(8)..];
+    for (field_type, data) in frame.extensions() {
+        extensions.push(field_type, data).expect("what an append's area can hold can be written");
     }
     let place = FramePlace {
         offset: frame.offset(),
@@ -249,11 +318,12 @@ fn write_system_again(verified: &VerifiedFrame<'_>, key: &SegmentKey) {
     let frame = verified.frame();
     let header = frame.header();
     let fields = verified.fields();
-    let system = match (frame.kind(), fields.link, fields.configuration) {
-        (FrameKind::Link, Some(link), _) => SystemFrame::Link(link),
-        (FrameKind::Configuration, _, Some(settings)) => SystemFrame::Configuration(settings),
-        (FrameKind::Watermark, None, None) => SystemFrame::Watermark,
-        (FrameKind::Close, None, None) => SystemFrame::Close,
+    let system = match (frame.kind(), fields.link, fields.configuration, fields.prepared) {
+        (FrameKind::Link, Some(link), Some(settings), None) => SystemFrame::Link(link, settings),
+        (FrameKind::Configuration, None, Some(settings), None) => SystemFrame::Configuration(settings),
+        (FrameKind::Prepared, None, None, Some(next)) => SystemFrame::Prepared(next),
+        (FrameKind::Watermark, None, None, None) => SystemFrame::Watermark,
+        (FrameKind::Close, None, None, None) => SystemFrame::Close,
         other => panic!("no frame is like this: {other:?}"),
     };
     let place = FramePlace {
@@ -267,6 +337,19 @@ fn write_system_again(verified: &VerifiedFrame<'_>, key: &SegmentKey) {
     encode_system(system, key, &place, &mut bytes);
     let again = Frame::open(&bytes, key, place.offset).and_then(|frame| frame.verify()).expect("it was just written");
     assert_eq!(again.fields(), fields);
+    // Of frames without events, only a configuration is part of what the log says, and only its setting is.
+    let nothing = LogicalDigest::new(Digest::default()).finish();
+    assert_eq!(digest(frame) != nothing, frame.kind() == FrameKind::Configuration);
+    assert_eq!(digest(frame), digest(again.frame()));
+    if let (FrameKind::Configuration, Some(settings)) = (frame.kind(), fields.configuration) {
+        let other = Configuration { idempotency_window: settings.idempotency_window ^ 1 };
+        if other.idempotency_window <= MAX_IDEMPOTENCY_WINDOW {
+            let mut bytes = Vec::new();
+            encode_system(SystemFrame::Configuration(other), key, &place, &mut bytes);
+            let other = Frame::open(&bytes, key, place.offset).expect("it was just written");
+            assert_ne!(digest(&other), digest(frame));
+        }
+    }
     // Unknown optional fields and flags are the other frame's alone.
     if header.flags >> 8 == 0 && bytes.len() == frame.bytes().len() {
         let same_area = frame.bytes()[64..] == bytes[64..];
@@ -277,12 +360,21 @@ fn write_system_again(verified: &VerifiedFrame<'_>, key: &SegmentKey) {
 /// Writes a frame as the input says, and checks that what is decoded is what was written. Where the input asks for an
 /// append that is not allowed, the frame has one plain event instead.
 fn write(input: &mut Reader<'_>, salt: u64, offset: u64) -> Vec<u8> {
-    let append = append(input).unwrap_or_else(|| {
+    let mut append = append(input).unwrap_or_else(|| {
         ProposedAppend::new()
             .events("plain", vec![ProposedEvent::new("Plain", "1")])
             .check(|| Uuid::from_u128(1))
             .expect("a plain append is valid")
     });
+    // The log may know the name of a stream that the append gives by its id.
+    let knows_names = input.u8() & 1 == 1;
+    for number in 0..8 {
+        let name = StreamName::new(&format!("account-{number}")).expect("it is a name");
+        let index = append.streams().iter().position(|stream| stream.id == name.id() && stream.name.is_none());
+        if let (true, Some(index)) = (knows_names, index) {
+            append.name_stream(index, name);
+        }
+    }
     let slots: Vec<_> = append
         .streams()
         .iter()
@@ -300,11 +392,14 @@ fn write(input: &mut Reader<'_>, salt: u64, offset: u64) -> Vec<u8> {
         .collect();
     let mut extensions = ExtensionArea::default();
     for _ in 0..input.u8() % 3 {
-        let field_type = input.u16() & 0x7FFF;
+        let field_type = input.u16();
         let len = usize::from(input.u8() % 24);
-        // Types that do not ascend are refused, and left out.
+        // Required types, and types that do not ascend, are refused and left out.
         let before = extensions.len();
-        if extensions.push(field_type, input.bytes(len)).is_err() {
+        let pushed = extensions.push(field_type, input.bytes(len));
+        let required = matches!(pushed, Err(ExtensionError::Required { .. }));
+        assert_eq!(required, field_type >> 15 == 1);
+        if pushed.is_err() {
             assert_eq!(extensions.len(), before);
         }
     }
@@ -461,6 +556,16 @@ fn damage(input: &mut Reader<'_>, sound: &[u8], salt: u64, offset: u64) {
     }
     for other in SALTS {
         assert_eq!(is_sound(sound, &SegmentKey::new(other), offset), other == salt);
+    }
+
+    // Nor does what another incarnation left verify under a header that is right for this place.
+    let mut later = sound.to_vec();
+    let incarnation = sums::u32_at(sound, 40).wrapping_add(1 + u32::from(input.u16()));
+    later[40..44].copy_from_slice(&incarnation.max(1).to_le_bytes());
+    sums::repair_frame_header(&mut later, salt, offset);
+    if later != sound {
+        assert!(!is_sound(&later, &key, offset), "a body of another incarnation is noticed");
+        examine(&later, salt, offset);
     }
 
     // What follows a frame does not matter.

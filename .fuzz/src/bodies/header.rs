@@ -1,5 +1,6 @@
 //! The segment header.
 
+use eventfold_codec::recovery::SegmentInfo;
 use eventfold_codec::{HEADER_BLOCK_LEN, HeaderCopies, SegmentHeader, SegmentHeaderError};
 use uuid::Uuid;
 
@@ -86,7 +87,12 @@ fn examine(bytes: &[u8]) {
                 let alike = first[..36] == second[..36] && first[40..4092] == second[40..4092];
                 assert!(alike, "copies that differ are refused");
             }
-            assert!(header.capacity() <= header.segment_size);
+            // 1 MiB × 4ⁿ, in more bits than it can fill.
+            let grown = 1u128 << (20 + 2 * header.number.min(32));
+            assert_eq!(u128::from(header.capacity()), grown.min(header.segment_size.into()));
+            let info = SegmentInfo::new(&header, 7);
+            assert_eq!((info.number, info.salt, info.file_len), (header.number, header.salt, 7));
+            assert_eq!(info.capacity, header.capacity());
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());

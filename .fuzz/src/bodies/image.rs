@@ -2,14 +2,17 @@
 
 use eventfold_codec::recovery::{SegmentEnd, SegmentInfo};
 use eventfold_codec::{
-    Configuration, ExtensionArea, FIRST_FRAME_OFFSET, FrameHeader, FramePlace, Link, ProposedAppend, ProposedEvent,
-    Section, SegmentKey, SegmentSummary, StreamSlot, SystemFrame, TAIL_ZEROES_LEN, encode_append, encode_footer,
-    encode_system,
+    Configuration, ExtensionArea, FIRST_FRAME_OFFSET, FrameHeader, FramePlace, Link, PreparedSegment, ProposedAppend,
+    ProposedEvent, Section, SegmentKey, SegmentSummary, StreamSlot, SystemFrame, TAIL_ZEROES_LEN, encode_append,
+    encode_footer, encode_system,
 };
 use uuid::Uuid;
 
 use super::reader::Reader;
 use super::sums;
+
+/// The settings that every link names: no rule of recovery looks at them.
+const SETTINGS: Configuration = Configuration { idempotency_window: 1024 };
 
 /// What recovery has to make of a segment's end, where the operations that built it tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +26,17 @@ pub(super) enum Built {
 }
 
 /// A segment's file, and what is in it.
+#[derive(Clone)]
 pub(super) struct Image {
     pub(super) info: SegmentInfo,
+    /// Whether its header can be read. It stands in no file here: `info` is what it says.
+    pub(super) readable: bool,
     pub(super) bytes: Vec<u8>,
     /// How it ends.
     pub(super) end: SegmentEnd,
     pub(super) linked: bool,
+    /// The salt that its last prepared frame names.
+    pub(super) prepared: Option<u64>,
     /// Whether everything from its first frame on is zero.
     pub(super) is_empty: bool,
     pub(super) built: Built,
@@ -37,6 +45,9 @@ pub(super) struct Image {
 /// What was built so far.
 struct Builder {
     salt: u64,
+    /// The salt of the segment behind it.
+    next_salt: u64,
+    prepared: Option<u64>,
     key: SegmentKey,
     bytes: Vec<u8>,
     durable_through: u64,
@@ -45,13 +56,15 @@ struct Builder {
 }
 
 impl Image {
-    /// Segment `number` behind `before`, as the input says.
-    pub(super) fn build(input: &mut Reader<'_>, number: u32, before: SegmentEnd) -> Self {
+    /// Segment `number` behind `before`, as the input says. `salts` are its own and that of the segment behind it.
+    pub(super) fn build(input: &mut Reader<'_>, number: u32, before: SegmentEnd, salts: [u64; 2]) -> Self {
         let shape = input.u8();
-        let salt = (u64::from(shape) << 32) | (u64::from(number) + 1);
+        let [salt, next_salt] = salts;
         let capacity = FIRST_FRAME_OFFSET + [4096, 4608, 8192, 20_480][usize::from(shape & 3)];
         let mut builder = Builder {
             salt,
+            next_salt,
+            prepared: None,
             key: SegmentKey::new(salt),
             bytes: vec![0; to_usize(FIRST_FRAME_OFFSET)],
             durable_through: FIRST_FRAME_OFFSET,
@@ -74,11 +87,11 @@ impl Image {
                     1 => link.end += 8,
                     _ => link.checksum ^= 1,
                 }
-                builder.frame(SystemFrame::Link(link));
+                builder.frame(SystemFrame::Link(link, SETTINGS));
                 built = Built::Corrupt;
             }
             _ => {
-                builder.frame(SystemFrame::Link(before.link()));
+                builder.frame(SystemFrame::Link(before.link(), SETTINGS));
                 linked = true;
             }
         }
@@ -100,6 +113,7 @@ impl Image {
             }
             tails -= 1;
         }
+        let prepared = builder.prepared;
         let mut bytes = builder.bytes;
         let is_empty = bytes[to_usize(FIRST_FRAME_OFFSET)..].iter().all(|byte| *byte == 0);
 
@@ -117,7 +131,8 @@ impl Image {
             built = if linked && file_len < needed && end.offset <= file_len { Built::Corrupt } else { Built::Open };
         }
         bytes.resize(to_usize(file_len), 0);
-        Self { info: SegmentInfo { number, salt, capacity, file_len }, bytes, end, linked, is_empty, built }
+        let info = SegmentInfo { number, salt, capacity, file_len };
+        Self { info, readable: true, bytes, end, linked, prepared, is_empty, built }
     }
 
     pub(super) fn key(&self) -> SegmentKey {
@@ -167,7 +182,7 @@ impl Builder {
             if input.u8() & 1 == 1 {
                 self.durable_through = self.offset();
             }
-            match input.u8() % 8 {
+            match input.u8() % 10 {
                 0..=3 => {
                     let place = self.place();
                     let (header, bytes) = self.append(input, &place);
@@ -180,6 +195,13 @@ impl Builder {
                 }
                 5 => self.frame(SystemFrame::Close),
                 6 => self.frame(SystemFrame::Watermark),
+                // The next segment's file stands, or is said to: the last such frame counts.
+                shape @ (7 | 8) => {
+                    let lie = if shape == 7 { 0 } else { 1 << (input.u8() % 64) };
+                    let salt = self.next_salt ^ lie;
+                    self.frame(SystemFrame::Prepared(PreparedSegment { salt }));
+                    self.prepared = Some(salt);
+                }
                 _ => {
                     self.end.incarnation = match input.u8() {
                         255 => u32::MAX,
@@ -212,7 +234,8 @@ impl Builder {
     fn tail(&mut self, input: &mut Reader<'_>) -> Built {
         let p = self.offset();
         let gap = 8 * (1 + input.below(300) as u64);
-        match input.u8() % 12 {
+        let shape = input.u8() % 16;
+        match shape {
             0 => {
                 let place = self.place();
                 let (_, mut bytes) = self.append(input, &place);
@@ -241,14 +264,15 @@ impl Builder {
                 let place = FramePlace { first_position: self.end.position + 1, ..self.place() };
                 let (_, bytes) = self.append(input, &place);
                 self.bytes.extend_from_slice(&bytes);
-                Built::Torn
+                Built::Corrupt
             }
             4 => {
                 // A link where none belongs, and where it is the first frame, a foreign one.
                 let place = self.place();
-                let link = SystemFrame::Link(Link { salt: self.salt, end: p, checksum: self.end.checksum });
+                let link = Link { salt: self.salt, end: p, checksum: self.end.checksum };
+                let link = SystemFrame::Link(link, SETTINGS);
                 encode_system(link, &self.key, &place, &mut self.bytes);
-                if p == FIRST_FRAME_OFFSET { Built::Open } else { Built::Torn }
+                Built::Corrupt
             }
             shape @ (5 | 6) => {
                 self.bytes.resize(to_usize(p + gap), 0);
@@ -273,13 +297,22 @@ impl Builder {
                 encode_footer(&summary, &[section], &self.key, &mut self.bytes);
                 Built::Corrupt
             }
+            _ => self.made_up(input, shape),
+        }
+        .aligned(&mut self.bytes)
+    }
+
+    /// Something that no writer of this version leaves, nor a crash of one, but for a torn announcement.
+    fn made_up(&mut self, input: &mut Reader<'_>, shape: u8) -> Built {
+        let p = self.offset();
+        match shape {
             8 => {
                 let len = input.below(512);
                 self.bytes.extend_from_slice(input.bytes(len));
                 Built::Open
             }
             9 => {
-                self.bytes.resize(to_usize(p + gap - 8), 0);
+                self.bytes.resize(to_usize(p) + 8 * input.below(300), 0);
                 let at = self.bytes.len();
                 self.bytes.extend_from_slice(input.bytes(64));
                 self.bytes.resize(at + 64, 0);
@@ -288,13 +321,52 @@ impl Builder {
                 Built::Open
             }
             10 => {
-                self.bytes.resize(to_usize(p + gap - 8), 0);
+                self.bytes.resize(to_usize(p) + 8 * input.below(300), 0);
                 let at = self.bytes.len();
                 self.bytes.extend_from_slice(input.bytes(256));
                 self.bytes.resize(at + 256, 0);
                 let offset = at as u64;
                 sums::repair_footer_header(&mut self.bytes[at..], self.salt, offset);
                 Built::Open
+            }
+            11 => {
+                // A frame of which all checksums are right, and a rule of the header is not kept.
+                let place = self.place();
+                let (_, mut bytes) = self.append(input, &place);
+                match input.u8() % 4 {
+                    0 => bytes[5] = 1,
+                    1 => bytes[14] = 8,
+                    // Not aligned, and past where the frame stands.
+                    2 => bytes[32] |= 4,
+                    _ => bytes[39] = 1,
+                }
+                sums::repair_frame(&mut bytes, self.salt, p);
+                self.bytes.extend_from_slice(&bytes);
+                Built::Corrupt
+            }
+            12 => {
+                // A header whose frame reaches past the file's end, or is a leftover that does.
+                let place = self.place();
+                let (_, mut bytes) = self.append(input, &place);
+                bytes.truncate(64 + input.below(bytes.len() - 64));
+                bytes[8..12].copy_from_slice(&(1u32 << 20).to_le_bytes());
+                let stale = self.end.incarnation > 1 && input.u8() & 1 == 1;
+                if stale {
+                    bytes[40..44].copy_from_slice(&(self.end.incarnation - 1).to_le_bytes());
+                }
+                sums::repair_frame_header(&mut bytes, self.salt, p);
+                self.bytes.extend_from_slice(&bytes);
+                if stale { Built::Torn } else { Built::Corrupt }
+            }
+            13 => {
+                // A torn announcement announces nothing.
+                let at = self.bytes.len();
+                let place = self.place();
+                let next = PreparedSegment { salt: self.next_salt ^ u64::from(input.u8()) };
+                encode_system(SystemFrame::Prepared(next), &self.key, &place, &mut self.bytes);
+                let len = self.bytes.len() - at;
+                self.bytes[at + input.below(len)] ^= input.u8().max(1);
+                Built::Torn
             }
             // A sound frame of which the input changes some fields, summed right again.
             _ => {
@@ -306,7 +378,6 @@ impl Builder {
                 Built::Open
             }
         }
-        .aligned(&mut self.bytes)
     }
 }
 

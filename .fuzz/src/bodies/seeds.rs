@@ -1,8 +1,9 @@
 //! Where the corpora start from: the same seeds in every run.
 
 use eventfold_codec::{
-    Digest, ExtensionArea, FIRST_FRAME_OFFSET, FramePlace, Link, ProposedAppend, ProposedEvent, Section, SegmentHeader,
-    SegmentKey, SegmentSummary, StreamSlot, SystemFrame, encode_append, encode_footer, encode_system,
+    Digest, ExtensionArea, FIRST_FRAME_OFFSET, FramePlace, Link, PreparedSegment, ProposedAppend, ProposedEvent,
+    Section, SegmentHeader, SegmentKey, SegmentSummary, StreamSlot, SystemFrame, encode_append, encode_footer,
+    encode_system,
 };
 use uuid::Uuid;
 
@@ -37,9 +38,9 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             seeds.extend(instructions(0xF4, 96, |index| vec![3 + index % 2, index]));
             seeds
         }
-        "scan" => instructions(0x5C, 160, |index| {
-            // One segment or two, left alone or changed; with a link most of the time.
-            vec![index % 4, 0x0C | (index << 5) | (index % 3)]
+        "scan" => instructions(0x5C, 192, |index| {
+            // Up to three segments, left alone or changed, arranged in every way; with a link most of the time.
+            vec![index.wrapping_mul(37), index / 3, 0x0C | (index << 5) | (index % 3)]
         }),
         "header" => {
             let mut file = Vec::new();
@@ -90,15 +91,20 @@ fn frames() -> Vec<Vec<u8>> {
     };
     let link = Link { salt: 5, end: 9000, checksum: 7 };
     let settings = eventfold_codec::Configuration { idempotency_window: 1024 };
-    let mut frames: Vec<Vec<u8>> =
-        [SystemFrame::Link(link), SystemFrame::Configuration(settings), SystemFrame::Watermark, SystemFrame::Close]
-            .into_iter()
-            .map(|frame| {
-                let mut bytes = Vec::new();
-                encode_system(frame, &key, &place, &mut bytes);
-                bytes
-            })
-            .collect();
+    let mut frames: Vec<Vec<u8>> = [
+        SystemFrame::Link(link, settings),
+        SystemFrame::Configuration(settings),
+        SystemFrame::Prepared(PreparedSegment { salt: 0xC0_FFEE }),
+        SystemFrame::Watermark,
+        SystemFrame::Close,
+    ]
+    .into_iter()
+    .map(|frame| {
+        let mut bytes = Vec::new();
+        encode_system(frame, &key, &place, &mut bytes);
+        bytes
+    })
+    .collect();
 
     let event = |number: u8| {
         ProposedEvent::new("Deposited", vec![number; 20])

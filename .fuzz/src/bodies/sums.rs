@@ -23,6 +23,16 @@ fn seed(salt: u64, domain: u64, offset: u64) -> Option<u32> {
     Some(key(salt, domain) ^ u32::try_from(offset / 8).ok()?)
 }
 
+/// What the incarnation of the frame that starts `bytes` adds to the seeds of its body and its records.
+fn run(bytes: &[u8]) -> u32 {
+    u32_at(bytes, 40).wrapping_mul(0x85EB_CA77)
+}
+
+/// The place tag of a frame at this offset.
+pub(super) fn place_tag(salt: u64, offset: u64) -> Option<u32> {
+    seed(salt, 8, offset)
+}
+
 fn indexed(seed: u32, index: u32) -> u32 {
     seed.wrapping_add(index.wrapping_mul(0x9E37_79B1))
 }
@@ -76,12 +86,12 @@ pub(super) fn records(bytes: &[u8]) -> Vec<Option<std::ops::Range<usize>>> {
         .collect()
 }
 
-/// Where the fields of the frame that starts `bytes` stand, but for its checksums: those of the header, the ends of the
-/// records, and those of each record.
+/// Where the fields of the frame that starts `bytes` stand, but for its checksums: those of the header, those of the
+/// extension area, the ends of the records, and those of each record.
 pub(super) fn fields(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     // Offset and length, from the tables of section 4.
-    const HEADER: [(usize, usize); 10] =
-        [(4, 1), (6, 2), (8, 4), (12, 2), (16, 8), (24, 8), (32, 8), (40, 4), (44, 4), (48, 4)];
+    const HEADER: [(usize, usize); 12] =
+        [(4, 1), (5, 1), (6, 2), (8, 4), (12, 2), (14, 2), (16, 8), (24, 8), (32, 8), (40, 4), (44, 4), (48, 4)];
     const STREAM: [(usize, usize); 4] = [(0, 16), (16, 8), (24, 4), (28, 1)];
     const EVENT: [(usize, usize); 9] =
         [(0, 16), (16, 2), (18, 2), (20, 2), (22, 1), (23, 1), (24, 4), (28, 4), (32, 1)];
@@ -90,6 +100,13 @@ pub(super) fn fields(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     };
     let streams = len(u32_at(bytes, 44));
     let mut fields: Vec<_> = HEADER.iter().map(|(at, len)| *at..at + len).collect();
+    for field in extensions(&bytes[64..table]) {
+        let start = 64 + field.start;
+        fields.extend([start - 4..start - 2, start - 2..start]);
+        if !field.is_empty() {
+            fields.push(start..64 + field.end);
+        }
+    }
     for (index, record) in records(bytes).into_iter().enumerate() {
         let entry = table + 8 * index;
         fields.push(entry..entry + 4);
@@ -100,23 +117,47 @@ pub(super) fn fields(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     fields
 }
 
+/// Where the data of the fields of an extension area stand, as far as they fit it. A field's type and length are the four
+/// bytes before.
+pub(super) fn extensions(area: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let (mut at, mut fields) = (0, Vec::new());
+    while at + 4 <= area.len() {
+        let end = at + 4 + usize::from(u16_at(area, at + 2));
+        if end > area.len() {
+            break;
+        }
+        fields.push(at + 4..end);
+        at = end.next_multiple_of(8);
+    }
+    fields
+}
+
 pub(super) fn frame_header(bytes: &[u8], salt: u64, offset: u64) -> Option<u32> {
     Some(crc32c(bytes.get(..60)?) ^ seed(salt, 1, offset)?)
 }
 
 pub(super) fn frame_body(bytes: &[u8], salt: u64, offset: u64) -> Option<u32> {
     let (table, count) = table(bytes)?;
-    Some(crc32c(&bytes[64..table + 8 * count]) ^ seed(salt, 2, offset)?)
+    Some(crc32c(&bytes[64..table + 8 * count]) ^ seed(salt, 2, offset)? ^ run(bytes))
 }
 
-fn record(bytes: &[u8], index: usize, salt: u64, offset: u64) -> Option<u32> {
+/// The checksum of the record of this index, which stands at `range` of the frame.
+fn record(frame: &[u8], range: std::ops::Range<usize>, index: usize, salt: u64, offset: u64) -> Option<u32> {
     let index = u32::try_from(index).ok()?;
-    Some(crc32c(bytes) ^ indexed(seed(salt, 3, offset)?, index))
+    Some(crc32c(&frame[range]) ^ indexed(seed(salt, 3, offset)? ^ run(frame), index))
 }
 
-/// Whether a frame header stands at the start of `bytes` that section 4.1 calls valid: magic and checksum are right.
+/// Whether a frame header stands at the start of `bytes` that section 4.1 calls valid: magic, place tag and checksum are
+/// right.
 pub(super) fn is_valid_frame_header(bytes: &[u8], salt: u64, offset: u64) -> bool {
-    bytes.len() >= 64 && bytes[..4] == MAGIC_FRAME && frame_header(bytes, salt, offset) == Some(u32_at(bytes, 60))
+    bytes.len() >= 64
+        && has_frame_magic(bytes)
+        && place_tag(salt, offset) == Some(u32_at(bytes, 52))
+        && frame_header(bytes, salt, offset) == Some(u32_at(bytes, 60))
+}
+
+pub(super) fn has_frame_magic(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC_FRAME)
 }
 
 /// Whether a footer header stands at the start of `bytes` whose magic and checksum are right.
@@ -133,18 +174,21 @@ pub(super) fn is_summed(frame: &[u8], salt: u64, offset: u64) -> bool {
         && table(frame).is_some_and(|(table, _)| {
             records(frame).into_iter().enumerate().all(|(index, range)| {
                 range.is_some_and(|range| {
-                    record(&frame[range], index, salt, offset) == Some(u32_at(frame, table + 8 * index + 4))
+                    record(frame, range, index, salt, offset) == Some(u32_at(frame, table + 8 * index + 4))
                 })
             })
         })
 }
 
-/// Makes magic and header checksum right, as far as there are bytes.
+/// Makes magic, place tag and header checksum right, as far as there are bytes.
 pub(super) fn repair_frame_header(bytes: &mut [u8], salt: u64, offset: u64) {
     if bytes.len() < 64 {
         return;
     }
     bytes[..4].copy_from_slice(&MAGIC_FRAME);
+    if let Some(tag) = place_tag(salt, offset) {
+        set_u32(bytes, 52, tag);
+    }
     if let Some(checksum) = frame_header(bytes, salt, offset) {
         set_u32(bytes, 60, checksum);
     }
@@ -155,7 +199,7 @@ pub(super) fn repair_frame(bytes: &mut [u8], salt: u64, offset: u64) {
     if let Some((table, _)) = table(bytes) {
         for (index, range) in records(bytes).into_iter().enumerate() {
             let Some(range) = range else { continue };
-            if let Some(checksum) = record(&bytes[range], index, salt, offset) {
+            if let Some(checksum) = record(bytes, range, index, salt, offset) {
                 set_u32(bytes, table + 8 * index + 4, checksum);
             }
         }

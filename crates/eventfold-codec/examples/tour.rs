@@ -7,8 +7,8 @@
 
 use eventfold_codec::recovery::{Progress, SegmentEnd, SegmentInfo, SegmentScan, decide};
 use eventfold_codec::{
-    ExtensionArea, FIRST_FRAME_OFFSET, FramePlace, MIN_SEGMENT_SIZE, ProposedAppend, ProposedEvent, SegmentHeader,
-    StreamSlot, SystemFrame, encode_append, encode_system,
+    Configuration, ExtensionArea, FIRST_FRAME_OFFSET, FramePlace, MIN_SEGMENT_SIZE, ProposedAppend, ProposedEvent,
+    SegmentHeader, StreamSlot, SystemFrame, encode_append, encode_system,
 };
 use uuid::Uuid;
 
@@ -30,7 +30,9 @@ fn main() -> Result<()> {
         first_position,
         recorded_at: 1_700_000_000_000,
     };
-    encode_system(SystemFrame::Link(SegmentEnd::GENESIS.link()), &key, &place(FIRST_FRAME_OFFSET, 0), &mut file);
+    let settings = Configuration { idempotency_window: header.idempotency_window };
+    let link = SystemFrame::Link(SegmentEnd::GENESIS.link(), settings);
+    encode_system(link, &key, &place(FIRST_FRAME_OFFSET, 0), &mut file);
 
     let transfer = ProposedAppend::new()
         .events("account-7", vec![ProposedEvent::new("Withdrawn", r#"{"cents":500}"#).with_tags(["transfer:1"])])
@@ -40,12 +42,12 @@ fn main() -> Result<()> {
         .events("account-7", vec![ProposedEvent::new("Noted", "thanks").with_metadata("by ann")])
         .check(|| Uuid::from_u128(101))?;
     let first = StreamSlot { first_version: 0, with_name: true };
-    let none = ExtensionArea::default();
+    let extensions = ExtensionArea::default();
     let at = place(file.len() as u64, 0);
-    encode_append(&transfer, &[first, first], &key, &at, &none, &mut file);
+    encode_append(&transfer, &[first, first], &key, &at, &extensions, &mut file);
     let note_at = place(file.len() as u64, 2);
     let again = StreamSlot { first_version: 1, with_name: false };
-    encode_append(&note, &[again], &key, &note_at, &none, &mut file);
+    encode_append(&note, &[again], &key, &note_at, &extensions, &mut file);
     let end = file.len();
     file.resize(usize::try_from(header.capacity())?, 0); // zeroes, already allocated and synced
     recover(&header, &file, true)?;
@@ -71,12 +73,7 @@ fn main() -> Result<()> {
 
 /// Scans the segment, prints its events if asked to, and what recovery decides.
 fn recover(header: &SegmentHeader, file: &[u8], print: bool) -> Result<()> {
-    let info = SegmentInfo {
-        number: header.number,
-        salt: header.salt,
-        capacity: header.capacity(),
-        file_len: file.len() as u64,
-    };
+    let info = SegmentInfo::new(header, file.len() as u64);
     let mut scan = SegmentScan::new(info, SegmentEnd::GENESIS, None);
     while let Progress::Frame(frame) = scan.step(0, file)? {
         let frame = frame.frame();

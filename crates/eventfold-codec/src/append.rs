@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::event::ProposedEvent;
-use crate::frame::RECORD_ENTRY_LEN;
+use crate::event::{ProposedEvent, RecordedEvent};
+use crate::frame::{FramePlace, RECORD_ENTRY_LEN, StreamSlot};
 use crate::limits::{
     EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_APPEND_SIZE, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN, MAX_EVENTS_PER_APPEND,
     MAX_TAG_LEN, MAX_TAGS, STREAM_RECORD_LEN,
@@ -71,12 +71,7 @@ impl ProposedAppend {
                 valid.streams.push(AppendStream { id: resolved.id, name: None, events: 0 });
             }
             let target = &mut valid.streams[index];
-            if target.name.is_none()
-                && let Some(name) = resolved.name
-            {
-                valid.size += name.len();
-                target.name = Some(name);
-            }
+            target.name = target.name.take().or(resolved.name);
             for mut event in events {
                 valid.size += check_event(valid.events.len(), &event)?;
                 valid.tags += event.tags.len();
@@ -142,7 +137,7 @@ pub struct ValidAppend {
 pub struct AppendStream {
     /// Its id.
     pub id: Uuid,
-    /// Its name, where the append gives it.
+    /// Its name, where the append gives it or the log knows it.
     pub name: Option<StreamName>,
     /// How many of the append's events go to it.
     pub events: u32,
@@ -162,6 +157,18 @@ impl ValidAppend {
         &self.streams
     }
 
+    /// Gives a stream the name that the log knows it by, where the append gave its id alone: the first frame that touches
+    /// a named stream in a segment holds the name.
+    ///
+    /// # Panics
+    ///
+    /// If the append has no such stream, or the name is another stream's.
+    pub fn name_stream(&mut self, index: usize, name: StreamName) {
+        let stream = &mut self.streams[index];
+        assert_eq!(name.id(), stream.id, "a stream's name gives its id");
+        stream.name = Some(name);
+    }
+
     /// The events, each with the index of its stream, in the caller's order. Every event has an id.
     pub fn events(&self) -> impl ExactSizeIterator<Item = (usize, &ProposedEvent)> {
         self.events.iter().map(|placed| (usize::from(placed.stream), &placed.event))
@@ -171,12 +178,36 @@ impl ValidAppend {
         &self.events
     }
 
+    /// The events as the log records them, once the append is encoded with these slots at this place.
+    ///
+    /// # Panics
+    ///
+    /// If `slots` has another length than the append has streams.
+    pub fn recorded(&self, slots: &[StreamSlot], place: &FramePlace) -> impl ExactSizeIterator<Item = RecordedEvent> {
+        assert_eq!(slots.len(), self.streams.len(), "one slot for each stream");
+        let (first_position, recorded_at) = (place.first_position, place.recorded_at);
+        self.events.iter().enumerate().map(move |(index, placed)| {
+            let (event, stream) = (&placed.event, usize::from(placed.stream));
+            RecordedEvent {
+                event_id: event.event_id.expect("checking an append gives every event an id"),
+                stream_id: self.streams[stream].id,
+                stream_version: slots[stream].first_version + u64::from(placed.rank),
+                global_position: first_position + index as u64,
+                recorded_at,
+                event_type: event.event_type.clone(),
+                tags: event.tags.clone(),
+                metadata: event.metadata.clone(),
+                payload: event.payload.clone(),
+            }
+        })
+    }
+
     /// The number of events, 1 to [`MAX_EVENTS_PER_APPEND`].
     pub fn event_count(&self) -> u32 {
         u32::from(small(self.events.len() - 1)) + 1
     }
 
-    /// What counts towards [`MAX_APPEND_SIZE`]: the sizes of all events, and the names the append gives.
+    /// What counts towards [`MAX_APPEND_SIZE`]: the sizes of all events.
     pub fn size(&self) -> usize {
         self.size
     }
@@ -184,19 +215,16 @@ impl ValidAppend {
     /// The length of the frame that holds this append, where `with_name` says of each stream whether its name is stored
     /// in it, and without an extension area.
     pub fn frame_len(&self, mut with_name: impl FnMut(usize) -> bool) -> usize {
-        let names_left_out: usize = self
-            .streams
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !with_name(*index))
-            .filter_map(|(_, stream)| Some(stream.name.as_ref()?.as_bytes().len()))
+        let names: usize = (self.streams.iter().enumerate())
+            .filter(|(index, _)| with_name(*index))
+            .filter_map(|(_, stream)| Some(stream.name.as_ref()?.len()))
             .sum();
         let len = FRAME_HEADER_LEN
             + self.streams.len() * (RECORD_ENTRY_LEN + STREAM_RECORD_LEN)
             + self.events.len() * (RECORD_ENTRY_LEN + EVENT_RECORD_LEN)
             + self.tags * 2
             + self.size
-            - names_left_out;
+            + names;
         len.next_multiple_of(8)
     }
 }
@@ -275,7 +303,7 @@ pub enum InvalidAppend {
     /// The events together are too large.
     #[error("the append has {size} bytes, it may have {max}")]
     AppendTooLarge {
-        /// All events and the names given.
+        /// All events together.
         size: usize,
         /// The most allowed.
         max: usize,

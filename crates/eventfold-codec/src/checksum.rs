@@ -27,14 +27,16 @@ impl std::fmt::Display for ChecksumMismatch {
 
 /// The seeds of one segment's checksums, made from its salt.
 ///
-/// A checksum is the CRC-32C of some bytes, XOR a seed. Equal bytes under different seeds never have equal
-/// checksums, so bytes of another offset, another index or another salt don't verify.
+/// A checksum is the CRC-32C of some bytes, XOR a seed. Equal bytes under different seeds never have equal checksums: what
+/// was written for another offset, as another record of its frame, or by another incarnation does not verify where it
+/// now stands, and what was written under another salt does once in 2³² times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentKey {
     salt: u64,
     frame_header: u32,
     frame_body: u32,
     record: u32,
+    place_tag: u32,
 }
 
 /// What a checksum is of. The numbers are the domains of the format.
@@ -47,16 +49,23 @@ pub(crate) enum FooterPart {
 }
 
 const INDEX_STEP: u32 = 0x9E37_79B1;
+const INCARNATION_STEP: u32 = 0x85EB_CA77;
 const DOMAIN_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 const SEGMENT_HEADER_SEED: u32 = 0x5EED_0000;
 
-// An even step would give records whose indexes differ by 2³¹ the same seed.
-const _: () = assert!(INDEX_STEP % 2 == 1);
+// An even step would give indexes, or incarnations, that differ by 2³¹ the same seed.
+const _: () = assert!(INDEX_STEP % 2 == 1 && INCARNATION_STEP % 2 == 1);
 
 impl SegmentKey {
     /// The key of the segment with this salt.
     pub fn new(salt: u64) -> Self {
-        Self { salt, frame_header: domain_key(salt, 1), frame_body: domain_key(salt, 2), record: domain_key(salt, 3) }
+        Self {
+            salt,
+            frame_header: domain_key(salt, 1),
+            frame_body: domain_key(salt, 2),
+            record: domain_key(salt, 3),
+            place_tag: domain_key(salt, 8),
+        }
     }
 
     /// The salt this key was made from.
@@ -70,13 +79,20 @@ impl SegmentKey {
     }
 
     #[inline]
-    pub(crate) fn frame_body(&self, offset: u64, bytes: &[u8]) -> u32 {
-        crc32c(bytes) ^ self.frame_body ^ place(offset)
+    pub(crate) fn frame_body(&self, offset: u64, incarnation: u32, bytes: &[u8]) -> u32 {
+        crc32c(bytes) ^ self.frame_body ^ writing(offset, incarnation)
     }
 
     #[inline(never)]
-    pub(crate) fn record(&self, offset: u64, index: u32, bytes: &[u8]) -> u32 {
-        crc32c(bytes) ^ indexed(self.record ^ place(offset), index)
+    pub(crate) fn record(&self, offset: u64, incarnation: u32, index: u32, bytes: &[u8]) -> u32 {
+        crc32c(bytes) ^ indexed(self.record ^ writing(offset, incarnation), index)
+    }
+
+    /// What every frame at this offset of this segment carries, whatever it says. Bytes that a caller chose can't pass
+    /// for a header without guessing this as well as the checksum's seed.
+    #[inline]
+    pub(crate) fn place_tag(&self, offset: u64) -> u32 {
+        self.place_tag ^ place(offset)
     }
 
     pub(crate) fn footer(&self, part: FooterPart, offset: u64, index: u16, bytes: &[u8]) -> u32 {
@@ -107,6 +123,13 @@ fn indexed(seed: u32, index: u32) -> u32 {
 fn place(offset: u64) -> u32 {
     let units = offset >> 3;
     (units ^ (units >> 32)) as u32
+}
+
+/// A place and the incarnation that wrote there: what an earlier run left at an offset does not verify under the header
+/// of a later one.
+#[inline]
+fn writing(offset: u64, incarnation: u32) -> u32 {
+    place(offset) ^ incarnation.wrapping_mul(INCARNATION_STEP)
 }
 
 fn domain_key(salt: u64, domain: u64) -> u32 {
@@ -164,7 +187,10 @@ mod tests {
         let (places, indexes) = if cfg!(miri) { (100, 100) } else { (10_000, 65_536) };
         let distinct = |seeds: Vec<u32>| seeds.into_iter().collect::<BTreeSet<_>>().len();
         assert_eq!(distinct((0..places).map(|place| key.frame_header(place * 8, b"")).collect()) as u64, places);
-        assert_eq!(distinct((0..indexes).map(|index| key.record(8192, index, b"")).collect()), indexes as usize);
+        assert_eq!(distinct((0..places).map(|place| key.place_tag(place * 8)).collect()) as u64, places);
+        let bodies = (0..indexes).map(|incarnation| key.frame_body(8192, incarnation, b"")).collect();
+        assert_eq!(distinct(bodies), indexes as usize);
+        assert_eq!(distinct((0..indexes).map(|index| key.record(8192, 1, index, b"")).collect()), indexes as usize);
     }
 
     proptest! {

@@ -1,7 +1,11 @@
 //! The two digests of a sealed segment, chained from footer to footer: section 5.2 of `docs/FORMAT.md`.
 
 use crate::error::FrameError;
-use crate::frame::{EventRef, Frame};
+use crate::frame::{EventRef, Frame, FrameKind};
+
+/// What an item of the logical digest is.
+const ITEM_APPEND: u8 = 1;
+const ITEM_CONFIGURATION: u8 = 2;
 
 /// A BLAKE3 digest.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -50,16 +54,28 @@ impl LogicalDigest {
         Self(chained(previous))
     }
 
-    /// Adds a frame. Frames without events say nothing that other machines would hold too.
+    /// Adds a frame. Only appends and configurations say what other machines hold too.
     ///
     /// # Errors
     ///
-    /// [`FrameError`] where a record of the frame is damaged; the digest is then of no use.
+    /// [`FrameError`] where the frame is damaged; the digest is then of no use.
     pub fn update(&mut self, frame: &Frame<'_>) -> Result<(), FrameError> {
-        let header = frame.header();
-        if header.event_count == 0 {
-            return Ok(());
+        match frame.kind() {
+            FrameKind::Append => self.update_append(frame),
+            FrameKind::Configuration => {
+                if let Some(configuration) = frame.verify()?.fields().configuration {
+                    self.0.update(&[ITEM_CONFIGURATION]);
+                    self.0.update(&configuration.idempotency_window.to_le_bytes());
+                }
+                Ok(())
+            }
+            FrameKind::Link | FrameKind::Watermark | FrameKind::Prepared | FrameKind::Close => Ok(()),
         }
+    }
+
+    fn update_append(&mut self, frame: &Frame<'_>) -> Result<(), FrameError> {
+        let header = frame.header();
+        self.0.update(&[ITEM_APPEND]);
         self.0.update(&header.event_count.to_le_bytes());
         let (mut named, mut texts) = (0u32, Vec::new());
         for index in 0..header.stream_count {

@@ -49,6 +49,7 @@ fn every_table_is_the_codes_own() {
         "frame header" => frame::tables::frame_header,
         "extension field" => frame::tables::extension_field,
         "link field" => frame::tables::link_field,
+        "successor field" => frame::tables::successor_field,
         "configuration field" => frame::tables::configuration_field,
         "record entry" => frame::tables::record_entry,
         "stream record" => frame::tables::stream_record,
@@ -140,9 +141,12 @@ fn every_number_is_the_codes_own() {
             Err(other) => panic!("kind {number}: {other}"),
         }
     }
-    assert_eq!(named, 8);
-    for (field, number) in [("LINK", frame::tables::FIELD_LINK), ("CONFIGURATION", frame::tables::FIELD_CONFIGURATION)]
-    {
+    assert_eq!(named, 9);
+    for (field, number) in [
+        ("LINK", frame::tables::FIELD_LINK),
+        ("CONFIGURATION", frame::tables::FIELD_CONFIGURATION),
+        ("SUCCESSOR", frame::tables::FIELD_SUCCESSOR),
+    ] {
         assert!(DOCUMENT.contains(&format!("| {number:#06x} | `{field}` |")), "{field}");
     }
 }

@@ -56,6 +56,12 @@ pub enum Unsupported {
         /// The unsupported bits.
         bits: u8,
     },
+    /// Flags of a footer section that this version does not know.
+    #[error("footer has a section with the unknown flags {bits:#06x}")]
+    SectionFlags {
+        /// The unknown bits.
+        bits: u16,
+    },
     /// A required footer section that this version does not know.
     #[error("footer has the unknown required section {kind}")]
     FooterSection {
@@ -79,7 +85,10 @@ pub enum FrameError {
     /// No frame starts here.
     #[error("no frame starts here")]
     NoMagic,
-    /// The header is damaged, or was written for another place.
+    /// The header was written for another place, or is damaged.
+    #[error("frame place tag: {0}")]
+    Misplaced(ChecksumMismatch),
+    /// The header is damaged.
     #[error("frame header checksum: {0}")]
     HeaderChecksum(ChecksumMismatch),
     /// The extension area or the record table is damaged.
@@ -96,6 +105,12 @@ pub enum FrameError {
     /// The checksums are right and a rule of the format is broken all the same.
     #[error("frame breaks a rule of the format: {0}")]
     Malformed(Rule),
+    /// The frame has no such stream or event.
+    #[error("the frame has no record {index}")]
+    NoSuchRecord {
+        /// The index that was asked for.
+        index: u32,
+    },
     /// A feature of a newer version.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),

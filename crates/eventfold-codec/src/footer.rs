@@ -78,9 +78,6 @@ pub(crate) const FOOTER_MAGIC: [u8; 8] = [0xEF, b'E', b'V', b'F', b'F', b'T', b'
 pub(crate) const TRAILER_MAGIC: [u8; 8] = [0xEF, b'E', b'V', b'F', b'E', b'N', b'D', 0x1A];
 const SECTION_REQUIRED: u16 = 1;
 
-/// Where a footer's header starts to matter to recovery: nothing shorter than this can hold one.
-pub(crate) const FOOTER_HEADER_BYTES: u64 = FOOTER_HEADER_LEN as u64;
-
 /// What a footer says of its segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentSummary {
@@ -181,7 +178,7 @@ impl SectionEntry {
     fn decode(entry: &[u8]) -> Result<Self, FooterError> {
         let flags = section_entry::FLAGS.get_u16(entry);
         if flags & !SECTION_REQUIRED != 0 {
-            return Err(FooterError::Malformed("section flags must be known"));
+            return Err(Unsupported::SectionFlags { bits: flags & !SECTION_REQUIRED }.into());
         }
         Ok(Self {
             kind: section_entry::KIND.get_u16(entry),
@@ -273,7 +270,7 @@ impl FooterHeader {
         let available = bytes.len() as u64;
         let bytes = bytes
             .first_chunk::<FOOTER_HEADER_LEN>()
-            .ok_or(FooterError::Truncated { needed: FOOTER_HEADER_BYTES, available })?;
+            .ok_or(FooterError::Truncated { needed: FOOTER_HEADER_LEN as u64, available })?;
         if footer_header::MAGIC.get(bytes) != FOOTER_MAGIC {
             return Err(FooterError::NoMagic);
         }
@@ -380,7 +377,7 @@ impl FooterHeader {
 
     /// How many bytes header and directory take together: what [`directory`](Self::directory) needs.
     pub fn sections_start(&self) -> u64 {
-        FOOTER_HEADER_BYTES + SECTION_ENTRY_LEN as u64 * u64::from(self.section_count)
+        FOOTER_HEADER_LEN as u64 + SECTION_ENTRY_LEN as u64 * u64::from(self.section_count)
     }
 
     /// Reads the directory from the footer's first [`sections_start`](Self::sections_start) bytes. `known` says which

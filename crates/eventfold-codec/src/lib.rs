@@ -61,7 +61,8 @@ pub use footer::{
 };
 pub use frame::{
     Configuration, EventRef, Events, ExtensionArea, ExtensionError, Frame, FrameHeader, FrameKind, FramePlace,
-    KnownFields, Link, StreamEntry, StreamSlot, SystemFrame, Tags, VerifiedFrame, encode_append, encode_system,
+    KnownFields, Link, PreparedSegment, StreamEntry, StreamSlot, SystemFrame, Tags, VerifiedFrame, encode_append,
+    encode_system,
 };
 pub use limits::*;
 pub use segment::{

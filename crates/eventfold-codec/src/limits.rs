@@ -54,7 +54,7 @@ pub const MAX_EVENTS_PER_APPEND: usize = 65_536;
 /// The largest event: type, tags, metadata and payload together.
 pub const MAX_EVENT_SIZE: usize = 1 << 20;
 
-/// The largest append: all its events and the stream names it gives.
+/// The largest append: all its events. Stream names don't count: which of them a frame holds is not the caller's choice.
 pub const MAX_APPEND_SIZE: usize = 16 << 20;
 
 /// The longest event type, in bytes.
@@ -75,7 +75,7 @@ pub const MAX_STREAM_NAME_LEN: usize = 512;
 /// can't have more tags than [`MAX_TAGS`] an event.
 pub const MAX_FRAME_LEN: usize = FRAME_HEADER_LEN
     + MAX_EXTENSION_LEN
-    + MAX_EVENTS_PER_APPEND * (2 * 8 + STREAM_RECORD_LEN + EVENT_RECORD_LEN + 2 * MAX_TAGS)
+    + MAX_EVENTS_PER_APPEND * (2 * 8 + STREAM_RECORD_LEN + MAX_STREAM_NAME_LEN + EVENT_RECORD_LEN + 2 * MAX_TAGS)
     + MAX_APPEND_SIZE;
 
 const _: () = assert!(MAX_FRAME_LEN.is_multiple_of(8) && MAX_FRAME_LEN < u32::MAX as usize);

@@ -49,6 +49,14 @@ impl StreamName {
     }
 }
 
+impl std::str::FromStr for StreamName {
+    type Err = InvalidStreamName;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::new(name)
+    }
+}
+
 /// Why a text is not a stream's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -141,6 +149,17 @@ impl StreamRef {
             },
         };
         Ok(ResolvedStream { id: name.id(), name: Some(name) })
+    }
+}
+
+/// As it was given: a UUID's text, or a name.
+impl std::fmt::Display for StreamRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Repr::Id(id) => id.fmt(f),
+            Repr::Named(name) => name.fmt(f),
+            Repr::Unchecked(text) => f.pad(text),
+        }
     }
 }
 
@@ -241,7 +260,10 @@ mod tests {
             StreamRef::from(name.clone()),
         ] {
             assert_eq!(stream.resolve(), Ok(resolved.clone()));
+            assert_eq!(stream.to_string(), "orders");
         }
+        assert_eq!("orders".parse(), Ok(name.clone()));
+        assert_eq!(StreamRef::from(Uuid::max()).to_string(), Uuid::max().to_string());
         assert!(!name.is_reserved());
         assert!(StreamName::new("$system").unwrap().is_reserved());
     }

@@ -5,8 +5,8 @@ mod support;
 
 use eventfold_codec::{
     ChecksumMismatch, Configuration, Digest, ExtensionArea, Frame, FrameError, FrameKind, FramePlace, HeaderCopies,
-    Link, ProposedAppend, ProposedEvent, Section, SegmentHeader, SegmentSummary, StreamName, StreamSlot, SystemFrame,
-    Trailer, encode_append, encode_footer, encode_system,
+    Link, PreparedSegment, ProposedAppend, ProposedEvent, Section, SegmentHeader, SegmentSummary, StreamName,
+    StreamSlot, SystemFrame, Trailer, encode_append, encode_footer, encode_system,
 };
 use support::{SALT, hex, key, place, valid};
 use uuid::Uuid;
@@ -17,6 +17,7 @@ const LINK: &str = include_str!("golden/link.hex");
 const WATERMARK: &str = include_str!("golden/watermark.hex");
 const CONFIGURATION: &str = include_str!("golden/configuration.hex");
 const CLOSE: &str = include_str!("golden/close.hex");
+const PREPARED: &str = include_str!("golden/prepared.hex");
 const SEGMENT_HEADER: &str = include_str!("golden/segment_header.hex");
 const FOOTER: &str = include_str!("golden/footer.hex");
 
@@ -66,6 +67,7 @@ fn a_frame_of_many_streams_keeps_names_tags_and_order() {
     let versions: Vec<_> = events.iter().map(|event| (event.stream_id, event.stream_version)).collect();
     assert_eq!(versions, [(account.id(), 0), (Uuid::nil(), 4), (account.id(), 1)]);
     assert_eq!(events.iter().map(|event| event.global_position).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(frame.extensions().collect::<Vec<_>>(), [(0x0123, &b"trace"[..])]);
     assert_eq!(events[0].tags, ["account:7", "größe:1"]);
     assert_eq!(events[0].metadata, &br#"{"by":"bob"}"#[..]);
     assert_eq!((&events[1].event_type, &events[2].payload[..]), (&"Ticked".into(), &b"200"[..]));
@@ -91,11 +93,13 @@ fn a_frame_of_many_streams_keeps_names_tags_and_order() {
 fn system_frames_are_what_they_say() {
     let link = Link { salt: 0xFEDC_BA98_7654_3210, end: 123_456, checksum: 0xDEAD_BEEF };
     let window = Configuration { idempotency_window: 4096 };
+    let next = PreparedSegment { salt: 0x5A17 };
     let cases = [
-        (LINK, 8192, 8192, 2, SystemFrame::Link(link), FrameKind::Link),
+        (LINK, 8192, 8192, 2, SystemFrame::Link(link, window), FrameKind::Link),
         (WATERMARK, 9000, 9000, 3, SystemFrame::Watermark, FrameKind::Watermark),
         (CONFIGURATION, 9064, 9000, 4, SystemFrame::Configuration(window), FrameKind::Configuration),
         (CLOSE, 9136, 9136, 5, SystemFrame::Close, FrameKind::Close),
+        (PREPARED, 9072, 9000, 6, SystemFrame::Prepared(next), FrameKind::Prepared),
     ];
     for (golden, offset, durable_through, millis, system, kind) in cases {
         let golden = hex(golden);
@@ -106,7 +110,9 @@ fn system_frames_are_what_they_say() {
         assert_eq!((header.first_position, header.end_position(), header.incarnation), (4, 4, 2), "{kind:?}");
         assert_eq!((header.durable_through, header.recorded_at), (durable_through, 1_700_000_000_000 + millis));
         assert_eq!(verified.fields().link, (kind == FrameKind::Link).then_some(link));
-        assert_eq!(verified.fields().configuration, (kind == FrameKind::Configuration).then_some(window));
+        let configured = matches!(kind, FrameKind::Link | FrameKind::Configuration);
+        assert_eq!(verified.fields().configuration, configured.then_some(window));
+        assert_eq!(verified.fields().prepared, (kind == FrameKind::Prepared).then_some(next));
         let at = FramePlace {
             offset,
             incarnation: 2,

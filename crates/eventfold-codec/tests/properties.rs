@@ -9,6 +9,7 @@ use eventfold_codec::{
     SegmentKey, StreamSlot, TAIL_ZEROES_LEN, Trailer, ValidAppend, encode_append,
 };
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use support::generate::{append, image};
 use support::image::{Image, scan_all};
 use support::{key, place, valid};
@@ -105,8 +106,12 @@ fn check_damaged(image: &Image, file: &[u8], original: &[u8]) -> Result<(), Test
     Ok(())
 }
 
+/// A failure is printed with its seed, which is kept beside this file and tried first from then on.
 fn cases(native: u32) -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { native }) }
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::with_cases(native)
+    }
 }
 
 proptest! {
@@ -147,6 +152,7 @@ proptest! {
         prop_assert_eq!(frame.header(), &header);
         prop_assert_eq!(frame.bytes().len(), len);
         let expected = expected(&append, &slots, position, at.recorded_at);
+        prop_assert_eq!(&append.recorded(&slots, &at).collect::<Vec<_>>(), &expected);
         let shared: Vec<_> = frame.events().map(|event| event.expect("verified").to_shared(&source)).collect();
         prop_assert_eq!(&shared, &expected);
         for (index, event) in (0..).zip(&expected) {

@@ -4,7 +4,9 @@ use eventfold_codec::recovery::{
     Boundary, Broken, Corruption, Extent, Judge, Proof, Recovery, RecoveryError, Ruling, SegmentEnd, SegmentFacts,
     SegmentInfo, Step, Successor, TailEnd, decide,
 };
-use eventfold_codec::{FIRST_FRAME_OFFSET, FrameError, FrameHeader, FrameKind, Link, TAIL_ZEROES_LEN};
+use eventfold_codec::{
+    FIRST_FRAME_OFFSET, FrameError, FrameHeader, FrameKind, KnownFields, Link, PreparedSegment, TAIL_ZEROES_LEN,
+};
 
 /// Every frame here is as long as a frame of a new incarnation.
 const LEN: u64 = 64;
@@ -46,14 +48,19 @@ fn link_frame(incarnation: u32, first_position: u64) -> FrameHeader {
     frame(FrameKind::Link, incarnation, first_position, FIRST_FRAME_OFFSET)
 }
 
+/// The fields of a link frame that names this.
+fn linked(link: Link) -> KnownFields {
+    KnownFields { link: Some(link), ..KnownFields::default() }
+}
+
 fn accept(judge: &mut Judge, header: &FrameHeader) {
-    assert_eq!(judge.frame(header, None), Ruling::Accepted);
+    assert_eq!(judge.frame(header, &KnownFields::default()), Ruling::Accepted);
 }
 
 /// A first segment that starts with its link and `appends` appends of incarnation 1, each a group of its own.
 fn first_segment(info: SegmentInfo, successor: Option<Successor>, appends: u64) -> Judge {
     let mut judge = Judge::new(info, SegmentEnd::GENESIS, successor);
-    let ruling = judge.frame(&link_frame(1, 0), Some(&SegmentEnd::GENESIS.link()));
+    let ruling = judge.frame(&link_frame(1, 0), &linked(SegmentEnd::GENESIS.link()));
     assert_eq!(ruling, Ruling::Accepted);
     for position in 0..appends {
         let start = judge.end();
@@ -68,7 +75,7 @@ fn intact(appends: u64) -> SegmentFacts {
 }
 
 fn ended(mut judge: Judge) -> SegmentFacts {
-    judge.broken(NO_FRAME);
+    judge.broken(NO_FRAME, None);
     judge.finish()
 }
 
@@ -91,7 +98,7 @@ fn corruption(facts: &[SegmentFacts]) -> Corruption {
 #[test]
 fn a_later_frame_proves_what_it_says_was_synced() {
     let mut judge = first_segment(info(0), None, 2);
-    judge.broken(NO_FRAME);
+    judge.broken(NO_FRAME, None);
     judge.header_beyond(at(5), &append(1, 4, at(4)));
     judge.header_beyond(at(7), &append(1, 6, at(6)));
     judge.header_beyond(at(8), &append(1, 7, at(6)));
@@ -115,7 +122,7 @@ fn a_later_frame_proves_nothing_about_its_own_group_or_where_it_can_not_know_or_
     ];
     for (what, header) in harmless {
         let mut judge = first_segment(info(0), None, 1);
-        judge.broken(NO_FRAME);
+        judge.broken(NO_FRAME, None);
         judge.header_beyond(at(5), &header);
         judge.content(at(6));
         assert_eq!(recovery(&[judge.finish()]).end, TailEnd::Torn, "{what}");
@@ -125,8 +132,7 @@ fn a_later_frame_proves_nothing_about_its_own_group_or_where_it_can_not_know_or_
 #[test]
 fn a_header_at_the_end_itself_proves_nothing_but_takes_its_incarnation() {
     let mut judge = first_segment(info(0), None, 1);
-    judge.broken(NO_FRAME);
-    judge.header_beyond(at(2), &append(5, 1, at(2)));
+    judge.broken(NO_FRAME, Some(&append(5, 1, at(2))));
     judge.content(at(3));
     let recovery = recovery(&[judge.finish()]);
     assert_eq!((recovery.end, recovery.incarnation), (TailEnd::Torn, 6));
@@ -146,7 +152,7 @@ fn a_frame_that_reaches_past_the_link_is_corruption() {
     let mut end = intact(2).end;
     end.offset -= 8;
     let mut judge = first_segment(info(0), Some(successor(&end, 1)), 1);
-    assert_eq!(judge.frame(&append(1, 1, at(2)), None), Ruling::Ended);
+    assert_eq!(judge.frame(&append(1, 1, at(2)), &KnownFields::default()), Ruling::Ended);
     let corruption = corruption(&[judge.finish()]);
     assert_eq!(corruption.broken, Some(Broken::PastLink { end: at(3) - 8 }));
     assert_eq!(corruption.proof, Proof::Link { end: at(3) - 8, position: 2 });
@@ -155,7 +161,7 @@ fn a_frame_that_reaches_past_the_link_is_corruption() {
 #[test]
 fn a_footer_proves_that_a_segment_followed() {
     let mut judge = first_segment(info(0), None, 2);
-    judge.broken(NO_FRAME);
+    judge.broken(NO_FRAME, None);
     judge.footer_beyond(at(3), 2);
     let corruption = corruption(&[judge.finish()]);
     assert_eq!(corruption.proof, Proof::Footer { segment: 0, footer: at(3), position: 2 });
@@ -185,7 +191,7 @@ fn a_link_that_names_another_segment_is_corruption() {
     ];
     for (found, found_position) in foreign {
         let mut judge = Judge::new(info(1), whole.end, None);
-        assert_eq!(judge.frame(&link_frame(1, found_position), Some(&found)), Ruling::Ended);
+        assert_eq!(judge.frame(&link_frame(1, found_position), &linked(found)), Ruling::Ended);
         let corruption = corruption(&[whole.clone(), judge.finish()]);
         assert_eq!(
             corruption.proof,
@@ -236,7 +242,7 @@ fn frames_in_a_segment_without_a_link_prove_that_it_had_one_unless_they_came_wit
     let first = intact(2);
     let unlinked = |durable_through| {
         let mut judge = Judge::new(info(1), first.end, None);
-        judge.broken(NO_FRAME);
+        judge.broken(NO_FRAME, None);
         judge.header_beyond(at(2), &append(1, 3, durable_through));
         judge.content(at(3));
         judge.finish()
@@ -266,7 +272,7 @@ fn an_end_is_closed_unproven_or_torn() {
         if close {
             accept(&mut judge, &frame(FrameKind::Close, 1, 1, at(2)));
         }
-        judge.broken(NO_FRAME);
+        judge.broken(NO_FRAME, None);
         if let Some(end) = content {
             judge.content(end);
         }
@@ -281,7 +287,7 @@ fn an_end_is_closed_unproven_or_torn() {
     // Content in a later segment is as torn as content in this one.
     let first = intact(1);
     let mut later = Judge::new(info(1), first.end, None);
-    later.broken(NO_FRAME);
+    later.broken(NO_FRAME, None);
     later.content(at(1));
     let torn = recovery(&[first, later.finish()]);
     assert_eq!((torn.end, torn.dropped), (TailEnd::Torn, vec![Extent { segment: 1, from: at(0), to: at(1) }]));
@@ -290,11 +296,11 @@ fn an_end_is_closed_unproven_or_torn() {
 #[test]
 fn a_torn_end_is_kept_rewritten_erased_and_synced_before_the_new_incarnation() {
     let mut judge = first_segment(info(0), None, 2);
-    judge.broken(NO_FRAME);
+    judge.broken(NO_FRAME, None);
     judge.content(at(5));
     let first = judge.finish();
     let mut later = Judge::new(info(1), first.end, None);
-    later.broken(NO_FRAME);
+    later.broken(NO_FRAME, None);
     later.content(at(2));
     // A segment whose preparation was cut has nothing to erase.
     let cut = SegmentFacts::unreadable(SegmentInfo { file_len: 4096, ..info(2) }, first.end, None);
@@ -313,6 +319,7 @@ fn a_torn_end_is_kept_rewritten_erased_and_synced_before_the_new_incarnation() {
             Step::Announce { segment: 0, offset: at(3), position: 2, incarnation: 2 },
             Step::Sync { segment: 0 },
             Step::FinishSideFile,
+            Step::Discard { segment: 2 },
         ]
     );
 }
@@ -335,7 +342,7 @@ fn an_end_without_leftovers_is_rewritten_and_synced_before_the_new_incarnation()
     // Zeroes that a cut recovery wrote may not have reached the disk.
     let pending = decide(&[intact(2)], true).unwrap();
     let erase = Step::Erase(Extent { segment: 0, from: at(3), to: FILE_LEN });
-    assert_eq!(pending.end, TailEnd::Unproven);
+    assert_eq!(pending.end, TailEnd::Torn);
     assert_eq!(pending.steps, steps(vec![erase], vec![Step::FinishSideFile]));
 }
 
@@ -352,7 +359,7 @@ fn a_pending_side_file_erases_every_later_segment_too() {
 fn a_file_too_short_for_the_new_frame_and_its_zeroes_is_extended_first() {
     let short = SegmentInfo { capacity: at(1), file_len: at(3) + TAIL_ZEROES_LEN, ..info(0) };
     let mut judge = first_segment(short, None, 2);
-    judge.broken(NO_FRAME);
+    judge.broken(NO_FRAME, None);
     judge.content(at(3) + 1);
     let steps = recovery(&[judge.finish()]).steps;
     let len = at(4) + TAIL_ZEROES_LEN;
@@ -381,18 +388,24 @@ fn a_frame_must_follow_the_one_before_it() {
     let refused = [
         (append(1, 2, at(2)), Broken::Position { expected: 1, found: 2 }),
         (append(1, 0, at(2)), Broken::Position { expected: 1, found: 0 }),
-        (append(0, 1, at(2)), Broken::Stale { incarnation: 0, after: 1 }),
         (link_frame(1, 1), Broken::LinkPlace),
     ];
     for (header, broken) in refused {
         let mut judge = first_segment(info(0), None, 1);
-        assert_eq!(judge.frame(&header, None), Ruling::Ended);
+        assert_eq!(judge.frame(&header, &KnownFields::default()), Ruling::Ended);
         judge.content(at(3));
-        let recovery = recovery(&[judge.finish()]);
-        assert_eq!((recovery.broken, recovery.offset, recovery.position), (Some(broken), at(2), 1));
+        let found = corruption(&[judge.finish()]);
+        assert_eq!((found.broken, found.offset, found.position), (Some(broken), at(2), 1));
+        assert_eq!(found.proof, Proof::Unsound { frame: at(2) });
     }
+    let mut judge = first_segment(info(0), None, 1);
+    assert_eq!(judge.frame(&append(0, 1, at(2)), &KnownFields::default()), Ruling::Ended);
+    judge.content(at(3));
+    let stale = recovery(&[judge.finish()]);
+    assert_eq!((stale.end, stale.offset, stale.position), (TailEnd::Torn, at(2), 1));
+    assert_eq!(stale.broken, Some(Broken::Stale { incarnation: 0, after: 1 }));
     let mut judge = Judge::new(info(0), SegmentEnd::GENESIS, None);
-    assert_eq!(judge.frame(&append(1, 0, at(0)), None), Ruling::Ended);
+    assert_eq!(judge.frame(&append(1, 0, at(0)), &KnownFields::default()), Ruling::Ended);
     assert_eq!(corruption(&[judge.finish()]).broken, Some(Broken::LinkPlace));
 }
 
@@ -400,14 +413,14 @@ fn a_frame_must_follow_the_one_before_it() {
 fn a_stale_link_does_not_end_the_segment_before_it() {
     let stale = successor(&intact(1).end, 1);
     let mut judge = Judge::new(info(0), SegmentEnd::GENESIS, Some(stale));
-    assert_eq!(judge.frame(&link_frame(2, 0), Some(&SegmentEnd::GENESIS.link())), Ruling::Accepted);
+    assert_eq!(judge.frame(&link_frame(2, 0), &linked(SegmentEnd::GENESIS.link())), Ruling::Accepted);
     for position in 0..3 {
         accept(&mut judge, &append(2, position, at(1)));
     }
     assert!(!judge.is_whole());
     let first = ended(judge);
     let mut later = Judge::new(info(1), first.end, None);
-    assert_eq!(later.frame(&link_frame(1, 1), Some(&stale.link)), Ruling::Ended);
+    assert_eq!(later.frame(&link_frame(1, 1), &linked(stale.link)), Ruling::Ended);
     later.content(at(1));
     let recovery = recovery(&[first, later.finish()]);
     assert_eq!((recovery.end, recovery.segment, recovery.position), (TailEnd::Torn, 0, 3));
@@ -420,7 +433,7 @@ fn a_linked_second_segment_is_where_the_log_goes_on() {
     let end = intact(2).end;
     let whole = first_segment(info(0), Some(successor(&end, 1)), 2).finish();
     let mut judge = Judge::new(info(1), whole.end, None);
-    assert_eq!(judge.frame(&link_frame(1, 2), Some(&end.link())), Ruling::Accepted);
+    assert_eq!(judge.frame(&link_frame(1, 2), &linked(end.link())), Ruling::Accepted);
     accept(&mut judge, &append(1, 2, at(0)));
     let recovery = recovery(&[whole, ended(judge)]);
     assert_eq!((recovery.segment, recovery.offset, recovery.position), (1, at(2), 3));
@@ -430,13 +443,13 @@ fn a_linked_second_segment_is_where_the_log_goes_on() {
 #[test]
 fn the_new_incarnation_is_above_every_one_seen() {
     let mut judge = first_segment(info(0), None, 1);
-    judge.broken(NO_FRAME);
+    judge.broken(NO_FRAME, None);
     judge.header_beyond(at(4), &append(9, 1, at(2)));
     judge.content(at(5));
     let first = judge.finish();
     assert_eq!(recovery(std::slice::from_ref(&first)).incarnation, 10);
     let mut later = Judge::new(info(1), first.end, None);
-    later.broken(NO_FRAME);
+    later.broken(NO_FRAME, None);
     later.header_beyond(at(1), &append(12, 1, at(0)));
     assert_eq!(recovery(&[first, later.finish()]).incarnation, 13);
 }
@@ -451,5 +464,117 @@ fn when_no_incarnation_is_left_nothing_is_planned() {
 
 #[test]
 fn a_log_without_segments_is_no_log() {
-    assert_eq!(decide(&[], false), Err(RecoveryError::NoSegments));
+    assert_eq!(decide(&[], false), Err(RecoveryError::NoActiveSegment));
+}
+
+/// A first segment whose last frame announces the second, by this salt.
+fn announcing(salt: u64) -> SegmentFacts {
+    let mut judge = first_segment(info(0), None, 1);
+    let at = judge.end();
+    let fields = KnownFields { prepared: Some(PreparedSegment { salt }), ..KnownFields::default() };
+    assert_eq!(judge.frame(&frame(FrameKind::Prepared, 1, 1, at), &fields), Ruling::Accepted);
+    ended(judge)
+}
+
+/// A segment behind `first` that nothing was written to.
+fn empty(info: SegmentInfo, first: &SegmentFacts) -> SegmentFacts {
+    ended(Judge::new(info, first.end, None))
+}
+
+#[test]
+fn an_announced_segment_must_be_there_as_it_was_prepared() {
+    let first = announcing(info(1).salt);
+    let found = recovery(&[first.clone(), empty(info(1), &first)]);
+    assert_eq!((found.end, found.segment), (TailEnd::Unproven, 0));
+
+    assert_eq!(corruption(std::slice::from_ref(&first)).proof, Proof::MissingSegment { segment: 1 });
+    let other = SegmentInfo { salt: 7, ..info(1) };
+    let foreign = Proof::ForeignSegment { segment: 1, expected: info(1).salt, found: 7 };
+    assert_eq!(corruption(&[first.clone(), empty(other, &first)]).proof, foreign);
+    let short = SegmentInfo { file_len: FILE_LEN - 8, ..info(1) };
+    let shortened = Proof::ShortFile { len: FILE_LEN - 8, needed: FILE_LEN };
+    assert_eq!(corruption(&[first.clone(), empty(short, &first)]).proof, shortened);
+    let unreadable = SegmentFacts::unreadable(info(1), first.end, None);
+    assert_eq!(corruption(&[first, unreadable]).proof, Proof::UnreadableHeader { segment: 1 });
+}
+
+#[test]
+fn a_gap_in_the_numbers_is_a_missing_segment() {
+    let first = intact(2);
+    let third = empty(info(2), &first);
+    assert_eq!(corruption(&[first, third]).proof, Proof::MissingSegment { segment: 1 });
+}
+
+#[test]
+fn a_segment_read_to_its_successors_link_must_have_one() {
+    let end = intact(1).end;
+    let judge = first_segment(info(0), Some(successor(&end, 1)), 1);
+    assert!(judge.is_whole());
+    assert_eq!(corruption(&[judge.finish()]).proof, Proof::MissingSegment { segment: 1 });
+}
+
+#[test]
+fn what_was_cut_while_it_was_prepared_is_removed_from_the_last_on() {
+    let first = intact(1);
+    // Nothing but what there is of its header stands in it.
+    let torn_header = SegmentFacts::unreadable(info(2), first.end, Some(4100));
+    let facts = [first.clone(), empty(info(1), &first), torn_header, empty(info(3), &first)];
+    let found = recovery(&facts);
+    assert_eq!(found.end, TailEnd::Unproven);
+    assert!(found.steps.ends_with(&[Step::Discard { segment: 3 }, Step::Discard { segment: 2 }]), "{:?}", found.steps);
+    assert!(!found.steps.contains(&Step::Discard { segment: 1 }));
+
+    let short = SegmentInfo { file_len: 4096, ..info(1) };
+    let found = recovery(&[first.clone(), empty(short, &first)]);
+    assert_eq!(found.steps.last(), Some(&Step::Discard { segment: 1 }));
+}
+
+#[test]
+fn what_no_tear_can_make_is_not_erased() {
+    for reason in [
+        Broken::Frame(FrameError::Malformed(eventfold_codec::Rule::Reserved)),
+        Broken::Frame(FrameError::Malformed(eventfold_codec::Rule::Streams)),
+    ] {
+        let mut judge = first_segment(info(0), None, 2);
+        let at = judge.end();
+        judge.broken(reason, Some(&append(1, 2, at)));
+        assert_eq!(corruption(&[judge.finish()]).proof, Proof::Unsound { frame: at });
+
+        // A leftover of an earlier run, and padding that is not zero, are what they look like.
+        let mut judge = Judge::new(info(0), SegmentEnd { incarnation: 2, ..SegmentEnd::GENESIS }, None);
+        assert_eq!(judge.frame(&link_frame(2, 0), &linked(SegmentEnd::GENESIS.link())), Ruling::Accepted);
+        let at = judge.end();
+        judge.broken(reason, Some(&append(1, 0, at)));
+        judge.content(at + LEN);
+        assert_eq!(recovery(&[judge.finish()]).end, TailEnd::Torn);
+    }
+    let mut judge = first_segment(info(0), None, 2);
+    let at = judge.end();
+    judge.broken(Broken::Frame(FrameError::Malformed(eventfold_codec::Rule::Padding)), Some(&append(1, 2, at)));
+    judge.content(at + LEN);
+    assert_eq!(recovery(&[judge.finish()]).end, TailEnd::Torn);
+
+    let mut judge = first_segment(info(0), None, 2);
+    let at = judge.end();
+    assert_eq!(judge.frame(&append(1, 9, at), &KnownFields::default()), Ruling::Ended);
+    assert_eq!(corruption(&[judge.finish()]).proof, Proof::Unsound { frame: at });
+}
+
+#[test]
+fn a_frame_that_reaches_past_the_files_end_proves_that_it_was_longer() {
+    let mut judge = first_segment(info(0), None, 1);
+    let at = judge.end();
+    let long = FrameHeader { frame_len: 1 << 20, ..append(1, 1, at) };
+    let truncated = FrameError::Truncated { needed: 1 << 20, available: FILE_LEN - at };
+    judge.broken(Broken::Frame(truncated), Some(&long));
+    let needed = at + (1 << 20) + TAIL_ZEROES_LEN;
+    assert_eq!(corruption(&[judge.finish()]).proof, Proof::ShortFile { len: FILE_LEN, needed });
+}
+
+#[test]
+fn a_torn_end_is_reported_until_its_side_file_is_done() {
+    let found = decide(&[intact(2)], true).expect("nothing proves corruption");
+    assert_eq!(found.end, TailEnd::Torn);
+    assert!(found.dropped.is_empty());
+    assert!(found.steps.contains(&Step::FinishSideFile));
 }

@@ -1,11 +1,13 @@
 //! Encoding frames: appended to the caller's buffer, each byte written once and summed once.
 
-use super::extension::{Configuration, ExtensionArea, FIELD_CONFIGURATION, FIELD_LINK, Link};
+use super::extension::{
+    Configuration, ExtensionArea, FIELD_CONFIGURATION, FIELD_LINK, FIELD_SUCCESSOR, Link, PreparedSegment,
+};
 use super::header::{FLAG_REQUIRED_EXTENSION, FrameHeader, FrameKind, RECORD_ENTRY_LEN};
 use super::record::{EventFixed, StreamEntry, TAG_LEN_LEN, encode_entry};
 use crate::append::ValidAppend;
 use crate::checksum::SegmentKey;
-use crate::limits::FRAME_HEADER_LEN;
+use crate::limits::{FRAME_ALIGN, FRAME_HEADER_LEN};
 
 /// Where a frame goes, and when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +35,12 @@ pub struct StreamSlot {
 
 /// A frame without events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SystemFrame {
-    /// The first frame of a segment.
-    Link(Link),
+    /// The first frame of a segment: what it follows, and the settings in force.
+    Link(Link, Configuration),
+    /// The next segment's file stands.
+    Prepared(PreparedSegment),
     /// All below `durable_through` is synced.
     Watermark,
     /// A deterministic setting changes.
@@ -50,7 +55,8 @@ pub enum SystemFrame {
 /// # Panics
 ///
 /// If `slots` has another length than the append has streams, or the frame would break a rule that depends on its place:
-/// positions and versions must not overflow, the offset is aligned.
+/// the offset is aligned and the frame ends below [`MAX_SEGMENT_LEN`](crate::MAX_SEGMENT_LEN), positions and versions
+/// don't overflow, `durable_through` is an offset up to the frame's own, the incarnation is not 0.
 pub fn encode_append(
     append: &ValidAppend,
     slots: &[StreamSlot],
@@ -102,20 +108,22 @@ pub fn encode_append(
 ///
 /// # Panics
 ///
-/// If the offset is not aligned, or a [`Configuration`] exceeds its limit.
+/// If the frame would break a rule that depends on its place, as for [`encode_append`], or a [`Configuration`] exceeds its
+/// limit.
 pub fn encode_system(frame: SystemFrame, key: &SegmentKey, place: &FramePlace, out: &mut Vec<u8>) -> FrameHeader {
     let mut extensions = ExtensionArea::default();
-    let mut push = |field, data: &[u8]| extensions.push(field, data).expect("the only field of an area fits");
+    let mut push = |field, data: &[u8]| extensions.push_any(field, data).expect("a few short fields fit, in order");
     let kind = match frame {
-        SystemFrame::Link(link) => {
+        SystemFrame::Link(link, configuration) => {
             push(FIELD_LINK, &link.encode());
+            push(FIELD_CONFIGURATION, &configuration.encode());
             FrameKind::Link
         }
+        SystemFrame::Prepared(segment) => {
+            push(FIELD_SUCCESSOR, &segment.encode());
+            FrameKind::Prepared
+        }
         SystemFrame::Configuration(configuration) => {
-            assert!(
-                configuration.idempotency_window <= crate::limits::MAX_IDEMPOTENCY_WINDOW,
-                "the duplicate window has a limit"
-            );
             push(FIELD_CONFIGURATION, &configuration.encode());
             FrameKind::Configuration
         }
@@ -137,8 +145,7 @@ impl FramePlace {
         stream_count: u32,
         event_count: u32,
     ) -> FrameHeader {
-        assert!(self.offset.is_multiple_of(8), "frames are aligned");
-        assert!(self.first_position.checked_add(u64::from(event_count)).is_some(), "positions overflow");
+        assert!(self.offset.is_multiple_of(FRAME_ALIGN), "frames are aligned");
         let header = FrameHeader {
             kind: kind.number(),
             flags: if extensions.has_required() { FLAG_REQUIRED_EXTENSION } else { 0 },
@@ -153,7 +160,8 @@ impl FramePlace {
             body_checksum: 0,
             checksum: 0,
         };
-        debug_assert_eq!(header.check(self.offset), Ok(kind), "only frames that a reader accepts are written");
+        // What a reader would refuse would be acknowledged and then lost: a panic here loses nothing.
+        assert_eq!(header.check(self.offset), Ok(kind), "only frames that a reader accepts are written");
         header
     }
 }
@@ -191,8 +199,10 @@ impl<'a> FrameWriter<'a> {
         out.reserve(header.frame_len as usize);
         out.resize(records_start, 0);
         let frame = &mut out[start..];
-        header.write(frame);
-        frame[FRAME_HEADER_LEN..header.table_start()].copy_from_slice(extensions.as_bytes());
+        header.write(frame, key, offset);
+        if !extensions.as_bytes().is_empty() {
+            frame[FRAME_HEADER_LEN..header.table_start()].copy_from_slice(extensions.as_bytes());
+        }
         Self { out, key, offset, header, start, summed: 0, summed_end: records_start, end: records_start }
     }
 
@@ -209,7 +219,12 @@ impl<'a> FrameWriter<'a> {
     /// Sums the record before the one that was written last, and fills its entry.
     #[inline]
     fn sum(&mut self) {
-        let checksum = self.key.record(self.offset, count(self.summed), &self.out[self.summed_end..self.end]);
+        let checksum = self.key.record(
+            self.offset,
+            self.header.incarnation,
+            count(self.summed),
+            &self.out[self.summed_end..self.end],
+        );
         let end = count(self.end - self.start);
         let entry = self.start + self.header.table_start() + RECORD_ENTRY_LEN * self.summed;
         self.out[entry..entry + RECORD_ENTRY_LEN].copy_from_slice(&encode_entry(end, checksum));
@@ -217,7 +232,7 @@ impl<'a> FrameWriter<'a> {
         self.summed_end = self.end;
     }
 
-    fn finish(mut self) -> FrameHeader {
+    fn finish(&mut self) -> FrameHeader {
         if self.end > self.summed_end {
             self.sum();
         }
@@ -225,8 +240,7 @@ impl<'a> FrameWriter<'a> {
         let frame = &mut self.out[self.start..];
         assert_eq!(frame.len(), self.header.frame_len as usize, "a frame has the length it was measured to have");
         let (header, body) = frame[..self.header.records_start()].split_at_mut(FRAME_HEADER_LEN);
-        self.header.seal(header, self.key, self.offset, body);
-        self.header
+        self.header.seal(header, self.key, self.offset, body)
     }
 }
 

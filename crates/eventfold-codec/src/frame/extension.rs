@@ -23,6 +23,13 @@ layout! {
 }
 
 layout! {
+    /// Table "successor field".
+    successor_field, 8 bytes {
+        SALT: 8,
+    }
+}
+
+layout! {
     /// Table "configuration field".
     configuration_field, 4 bytes {
         IDEMPOTENCY_WINDOW: 4,
@@ -33,6 +40,7 @@ layout! {
 pub(crate) const FIELD_REQUIRED: u16 = 0x8000;
 pub(crate) const FIELD_LINK: u16 = 0x8001;
 pub(crate) const FIELD_CONFIGURATION: u16 = 0x8002;
+pub(crate) const FIELD_SUCCESSOR: u16 = 0x8003;
 
 /// What a link frame says of the segment before its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +80,7 @@ pub struct Configuration {
 
 impl Configuration {
     pub(crate) fn encode(self) -> [u8; configuration_field::SIZE] {
+        assert!(self.idempotency_window <= MAX_IDEMPOTENCY_WINDOW, "the duplicate window has a limit");
         let mut data = [0; configuration_field::SIZE];
         configuration_field::IDEMPOTENCY_WINDOW.set_u32(&mut data, self.idempotency_window);
         data
@@ -86,13 +95,34 @@ impl Configuration {
     }
 }
 
+/// The next segment, once its file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreparedSegment {
+    /// Its salt.
+    pub salt: u64,
+}
+
+impl PreparedSegment {
+    pub(crate) fn encode(self) -> [u8; successor_field::SIZE] {
+        let mut data = [0; successor_field::SIZE];
+        successor_field::SALT.set_u64(&mut data, self.salt);
+        data
+    }
+
+    fn decode(data: &[u8]) -> Option<Self> {
+        (data.len() == successor_field::SIZE).then(|| Self { salt: successor_field::SALT.get_u64(data) })
+    }
+}
+
 /// The fields of one frame's extension area that this version knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KnownFields {
     /// What a link frame names.
     pub link: Option<Link>,
-    /// What a configuration frame sets.
+    /// What a configuration frame sets, and what a link frame finds set.
     pub configuration: Option<Configuration>,
+    /// What a prepared frame names.
+    pub prepared: Option<PreparedSegment>,
 }
 
 impl KnownFields {
@@ -107,6 +137,7 @@ impl KnownFields {
             found_required |= field_type & FIELD_REQUIRED != 0;
             match field_type {
                 FIELD_LINK => known.link = Some(Link::decode(data).ok_or(malformed)?),
+                FIELD_SUCCESSOR => known.prepared = Some(PreparedSegment::decode(data).ok_or(malformed)?),
                 FIELD_CONFIGURATION => known.configuration = Some(Configuration::decode(data).ok_or(malformed)?),
                 _ if field_type & FIELD_REQUIRED != 0 => {
                     return Err(Unsupported::ExtensionField { field_type }.into());
@@ -118,7 +149,8 @@ impl KnownFields {
             return Err(malformed);
         }
         if known.link.is_some() != (kind == FrameKind::Link)
-            || known.configuration.is_some() != (kind == FrameKind::Configuration)
+            || known.configuration.is_some() != matches!(kind, FrameKind::Link | FrameKind::Configuration)
+            || known.prepared.is_some() != (kind == FrameKind::Prepared)
         {
             return Err(FrameError::Malformed(Rule::Kind));
         }
@@ -127,7 +159,7 @@ impl KnownFields {
 }
 
 /// The fields of an area, in order; `None` where the rest of the area is not a run of ascending fields.
-fn fields(area: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
+pub(crate) fn fields(area: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
     let mut rest = area;
     let mut last_type = 0;
     std::iter::from_fn(move || {
@@ -176,6 +208,12 @@ pub struct ExtensionArea {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtensionError {
+    /// Its type is a required one's: readers would refuse the frame.
+    #[error("extension field {field_type:#06x} is a required one, which readers of this version refuse")]
+    Required {
+        /// The field's type.
+        field_type: u16,
+    },
     /// Its type does not come after the one before it.
     #[error("extension field {field_type:#06x} does not come after {last_type:#06x}")]
     Order {
@@ -195,12 +233,20 @@ pub enum ExtensionError {
 }
 
 impl ExtensionArea {
-    /// Adds a field. Types ascend; bit 15 makes the field a required one.
+    /// Adds an optional field. Types ascend.
     ///
     /// # Errors
     ///
-    /// [`ExtensionError`] where the type does not ascend, or the area would be too long.
+    /// [`ExtensionError`] where the type is a required one's, which no version but this one's own frames may have, does
+    /// not ascend, or the area would be too long.
     pub fn push(&mut self, field_type: u16, data: &[u8]) -> Result<(), ExtensionError> {
+        if field_type & FIELD_REQUIRED != 0 {
+            return Err(ExtensionError::Required { field_type });
+        }
+        self.push_any(field_type, data)
+    }
+
+    pub(crate) fn push_any(&mut self, field_type: u16, data: &[u8]) -> Result<(), ExtensionError> {
         if field_type <= self.last_type {
             return Err(ExtensionError::Order { field_type, last_type: self.last_type });
         }
@@ -245,7 +291,7 @@ mod tests {
     fn area(fields: &[(u16, &[u8])]) -> ExtensionArea {
         let mut area = ExtensionArea::default();
         for (field_type, data) in fields {
-            area.push(*field_type, data).unwrap();
+            area.push_any(*field_type, data).unwrap();
         }
         area
     }
@@ -268,26 +314,27 @@ mod tests {
     #[test]
     fn known_fields_are_read_where_they_belong_and_refused_elsewhere() {
         let link = Link { salt: 1, end: 2, checksum: 3 };
-        let linked = area(&[(7, b"trace"), (FIELD_LINK, &link.encode())]);
+        let window = Configuration { idempotency_window: MAX_IDEMPOTENCY_WINDOW };
+        let linked = area(&[(7, b"trace"), (FIELD_LINK, &link.encode()), (FIELD_CONFIGURATION, &window.encode())]);
         assert_eq!(KnownFields::decode(linked.as_bytes(), FrameKind::Link, true).unwrap().link, Some(link));
         let misplaced = Err(FrameError::Malformed(Rule::Kind));
         assert_eq!(KnownFields::decode(linked.as_bytes(), FrameKind::Append, true), misplaced);
         assert_eq!(KnownFields::decode(&[], FrameKind::Link, false), misplaced);
 
-        let window = Configuration { idempotency_window: MAX_IDEMPOTENCY_WINDOW };
+        let bare = area(&[(FIELD_LINK, &link.encode())]);
+        assert_eq!(KnownFields::decode(bare.as_bytes(), FrameKind::Link, true), misplaced, "settings are missing");
         let configured = area(&[(FIELD_CONFIGURATION, &window.encode())]);
         let known = KnownFields::decode(configured.as_bytes(), FrameKind::Configuration, true).unwrap();
         assert_eq!(known.configuration, Some(window));
-        let too_wide = Configuration { idempotency_window: MAX_IDEMPOTENCY_WINDOW + 1 }.encode();
-        let too_wide = area(&[(FIELD_CONFIGURATION, &too_wide)]);
+        let too_wide = area(&[(FIELD_CONFIGURATION, &(MAX_IDEMPOTENCY_WINDOW + 1).to_le_bytes())]);
         assert!(KnownFields::decode(too_wide.as_bytes(), FrameKind::Configuration, true).is_err());
     }
 
     #[test]
     fn flags_that_hide_or_invent_a_required_field_are_refused() {
-        let link = area(&[(FIELD_LINK, &Link { salt: 1, end: 2, checksum: 3 }.encode())]);
+        let link = area(&[(FIELD_SUCCESSOR, &PreparedSegment { salt: 3 }.encode())]);
         let malformed = Err(FrameError::Malformed(Rule::Extension));
-        assert_eq!(KnownFields::decode(link.as_bytes(), FrameKind::Link, false), malformed);
+        assert_eq!(KnownFields::decode(link.as_bytes(), FrameKind::Prepared, false), malformed);
         assert_eq!(KnownFields::decode(&[], FrameKind::Append, true), malformed);
     }
 
@@ -316,6 +363,7 @@ mod tests {
         }
         let mut area = area(&[(5, b"")]);
         assert_eq!(area.push(5, b""), Err(ExtensionError::Order { field_type: 5, last_type: 5 }));
+        assert_eq!(area.push(FIELD_LINK, b""), Err(ExtensionError::Required { field_type: FIELD_LINK }));
         assert_eq!(area.push(0, b""), Err(ExtensionError::Order { field_type: 0, last_type: 5 }));
     }
 }

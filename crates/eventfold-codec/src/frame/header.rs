@@ -5,6 +5,7 @@ use crate::error::{FrameError, Rule, Unsupported};
 use crate::layout::layout;
 use crate::limits::{
     FIRST_FRAME_OFFSET, FRAME_ALIGN, FRAME_HEADER_LEN, MAX_EVENTS_PER_APPEND, MAX_EXTENSION_LEN, MAX_FRAME_LEN,
+    MAX_SEGMENT_LEN,
 };
 
 layout! {
@@ -23,7 +24,7 @@ layout! {
         INCARNATION: 4,
         STREAM_COUNT: 4,
         EVENT_COUNT: 4,
-        RESERVED_C: 4,
+        PLACE_TAG: 4,
         BODY_CHECKSUM: 4,
         HEADER_CHECKSUM: 4,
     }
@@ -55,6 +56,8 @@ pub enum FrameKind {
     Watermark,
     /// A deterministic setting changes.
     Configuration,
+    /// The next segment's file stands, with its header: a log must not be without it from here on.
+    Prepared,
     /// The writer ended cleanly.
     Close,
 }
@@ -68,6 +71,7 @@ impl FrameKind {
             Self::Watermark => 3,
             Self::Configuration => 4,
             Self::Close => 8,
+            Self::Prepared => 9,
         }
     }
 
@@ -83,6 +87,7 @@ impl FrameKind {
             3 => return Ok(Self::Watermark),
             4 => return Ok(Self::Configuration),
             8 => return Ok(Self::Close),
+            9 => return Ok(Self::Prepared),
             5 => "truncation",
             6 => "carry-forward",
             7 => "eviction",
@@ -130,15 +135,14 @@ impl FrameHeader {
     ///
     /// # Errors
     ///
-    /// [`FrameError::Truncated`], [`FrameError::NoMagic`], [`FrameError::HeaderChecksum`], or
-    /// [`FrameError::Malformed`] with [`Rule::Reserved`].
+    /// [`FrameError::Truncated`], [`FrameError::NoMagic`], [`FrameError::Misplaced`], [`FrameError::HeaderChecksum`],
+    /// or, where reserved bytes are not zero, [`FrameError::Unsupported`] or [`FrameError::Malformed`].
     #[inline]
     pub fn read(bytes: &[u8], key: &SegmentKey, offset: u64) -> Result<Self, FrameError> {
         let header = Self::read_valid(bytes, key, offset)?;
-        if frame_header::RESERVED_A.get_u8(bytes) != 0
-            || frame_header::RESERVED_B.get_u16(bytes) != 0
-            || frame_header::RESERVED_C.get_u32(bytes) != 0
-        {
+        if frame_header::RESERVED_A.get_u8(bytes) != 0 || frame_header::RESERVED_B.get_u16(bytes) != 0 {
+            // A newer version may use them, and says so in its kind or its flags.
+            header.supported()?;
             return Err(FrameError::Malformed(Rule::Reserved));
         }
         Ok(header)
@@ -154,6 +158,8 @@ impl FrameHeader {
         if frame_header::MAGIC.get(bytes) != FRAME_MAGIC {
             return Err(FrameError::NoMagic);
         }
+        checksum::compare(frame_header::PLACE_TAG.get_u32(bytes), key.place_tag(offset))
+            .map_err(FrameError::Misplaced)?;
         let checksum = frame_header::HEADER_CHECKSUM.get_u32(bytes);
         checksum::compare(checksum, key.frame_header(offset, &bytes[..frame_header::HEADER_CHECKSUM.offset]))
             .map_err(FrameError::HeaderChecksum)?;
@@ -175,7 +181,7 @@ impl FrameHeader {
 
     /// Writes the header's fields into the start of `bytes`, all but the checksums.
     #[inline]
-    pub(crate) fn write(&self, bytes: &mut [u8]) {
+    pub(crate) fn write(&self, bytes: &mut [u8], key: &SegmentKey, offset: u64) {
         let bytes = &mut bytes[..FRAME_HEADER_LEN];
         frame_header::MAGIC.set(bytes, FRAME_MAGIC);
         frame_header::KIND.set_u8(bytes, self.kind);
@@ -190,18 +196,19 @@ impl FrameHeader {
         frame_header::INCARNATION.set_u32(bytes, self.incarnation);
         frame_header::STREAM_COUNT.set_u32(bytes, self.stream_count);
         frame_header::EVENT_COUNT.set_u32(bytes, self.event_count);
-        frame_header::RESERVED_C.set_u32(bytes, 0);
+        frame_header::PLACE_TAG.set_u32(bytes, key.place_tag(offset));
     }
 
     /// Sums `body`, the extension area and the record table, and then the header that [`write`](Self::write) wrote into
-    /// `bytes`. Both checksums are written there and into itself.
+    /// `bytes`. Writes both checksums there, and gives the header that has them.
     #[inline]
-    pub(crate) fn seal(&mut self, bytes: &mut [u8], key: &SegmentKey, offset: u64, body: &[u8]) {
+    pub(crate) fn seal(&self, bytes: &mut [u8], key: &SegmentKey, offset: u64, body: &[u8]) -> Self {
         let bytes = &mut bytes[..FRAME_HEADER_LEN];
-        self.body_checksum = key.frame_body(offset, body);
-        frame_header::BODY_CHECKSUM.set_u32(bytes, self.body_checksum);
-        self.checksum = key.frame_header(offset, &bytes[..frame_header::HEADER_CHECKSUM.offset]);
-        frame_header::HEADER_CHECKSUM.set_u32(bytes, self.checksum);
+        let body_checksum = key.frame_body(offset, self.incarnation, body);
+        frame_header::BODY_CHECKSUM.set_u32(bytes, body_checksum);
+        let checksum = key.frame_header(offset, &bytes[..frame_header::HEADER_CHECKSUM.offset]);
+        frame_header::HEADER_CHECKSUM.set_u32(bytes, checksum);
+        Self { body_checksum, checksum, ..*self }
     }
 
     /// Checks every field against the format, for a frame at `offset`, before any length in it is used.
@@ -212,12 +219,8 @@ impl FrameHeader {
     /// broken rule.
     #[inline]
     pub fn check(&self, offset: u64) -> Result<FrameKind, FrameError> {
-        let kind = FrameKind::from_number(self.kind)?;
-        let unknown = self.flags & REQUIRED_FLAGS & !FLAG_REQUIRED_EXTENSION;
-        if unknown != 0 {
-            return Err(Unsupported::FrameFlags { bits: unknown.to_le_bytes()[0] }.into());
-        }
-        let rule = if !self.lengths_fit() {
+        let kind = self.supported()?;
+        let rule = if !self.lengths_fit(offset) {
             Rule::Lengths
         } else if self.first_position.checked_add(u64::from(self.event_count)).is_none() {
             Rule::Overflow
@@ -239,7 +242,16 @@ impl FrameHeader {
         Err(FrameError::Malformed(rule))
     }
 
-    fn lengths_fit(&self) -> bool {
+    /// The kind, if this version knows it and every required flag.
+    fn supported(&self) -> Result<FrameKind, Unsupported> {
+        let kind = FrameKind::from_number(self.kind)?;
+        match self.flags & REQUIRED_FLAGS & !FLAG_REQUIRED_EXTENSION {
+            0 => Ok(kind),
+            unknown => Err(Unsupported::FrameFlags { bits: unknown.to_le_bytes()[0] }),
+        }
+    }
+
+    fn lengths_fit(&self, offset: u64) -> bool {
         let frame_len = self.frame_len as usize;
         let counts_fit =
             self.stream_count as usize <= MAX_EVENTS_PER_APPEND && self.event_count as usize <= MAX_EVENTS_PER_APPEND;
@@ -249,6 +261,7 @@ impl FrameHeader {
             && self.ext_len.is_multiple_of(8)
             && usize::from(self.ext_len) <= MAX_EXTENSION_LEN
             && self.records_start() <= frame_len
+            && offset.saturating_add(u64::from(self.frame_len)) <= MAX_SEGMENT_LEN
     }
 
     /// The log's next position after this frame.

@@ -10,7 +10,7 @@ mod rules;
 
 pub use decode::{Events, Frame, VerifiedFrame};
 pub use encode::{FramePlace, StreamSlot, SystemFrame, encode_append, encode_system};
-pub use extension::{Configuration, ExtensionArea, ExtensionError, KnownFields, Link};
+pub use extension::{Configuration, ExtensionArea, ExtensionError, KnownFields, Link, PreparedSegment};
 pub use header::{FrameHeader, FrameKind};
 pub use record::{EventRef, StreamEntry, Tags};
 
@@ -19,7 +19,8 @@ pub(crate) use header::{FRAME_MAGIC, RECORD_ENTRY_LEN};
 #[cfg(test)]
 pub(crate) mod tables {
     pub(crate) use super::extension::{
-        FIELD_CONFIGURATION, FIELD_LINK, configuration_field, extension_field, link_field,
+        FIELD_CONFIGURATION, FIELD_LINK, FIELD_SUCCESSOR, configuration_field, extension_field, link_field,
+        successor_field,
     };
     pub(crate) use super::header::frame_header;
     pub(crate) use super::record::{event_record, record_entry, stream_record};

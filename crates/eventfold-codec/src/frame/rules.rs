@@ -10,9 +10,13 @@ use crate::append::ProposedAppend;
 use crate::checksum::SegmentKey;
 use crate::error::{FrameError, Rule, Unsupported};
 use crate::event::ProposedEvent;
-use crate::limits::{EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_EVENT_SIZE, MAX_EVENTS_PER_APPEND, STREAM_RECORD_LEN};
+use crate::limits::{
+    EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_EVENT_SIZE, MAX_EVENTS_PER_APPEND, MAX_SEGMENT_LEN, STREAM_RECORD_LEN,
+};
+use crate::stream::StreamName;
 
 const OFFSET: u64 = 8448;
+const INCARNATION: u32 = 2;
 const STREAMS: usize = 2;
 const RECORDS: usize = 5;
 const TABLE: usize = FRAME_HEADER_LEN + 8;
@@ -40,7 +44,7 @@ fn sample() -> Vec<u8> {
 }
 
 fn place() -> FramePlace {
-    FramePlace { offset: OFFSET, incarnation: 2, durable_through: 8192, first_position: 10, recorded_at: 1 }
+    FramePlace { offset: OFFSET, incarnation: INCARNATION, durable_through: 8192, first_position: 10, recorded_at: 1 }
 }
 
 fn record_start(bytes: &[u8], index: usize) -> usize {
@@ -61,11 +65,11 @@ fn repair(bytes: &mut [u8]) {
     for index in 0..RECORDS {
         let (start, end) = (record_start(bytes, index), record_end(bytes, index));
         if let Some(record) = bytes.get(start..end) {
-            let checksum = key().record(OFFSET, u32::try_from(index).unwrap(), record);
+            let checksum = key().record(OFFSET, INCARNATION, u32::try_from(index).unwrap(), record);
             record_entry::CHECKSUM.set_u32(&mut bytes[TABLE + index * RECORD_ENTRY_LEN..], checksum);
         }
     }
-    let body_checksum = key().frame_body(OFFSET, &bytes[FRAME_HEADER_LEN..TABLE_END]);
+    let body_checksum = key().frame_body(OFFSET, INCARNATION, &bytes[FRAME_HEADER_LEN..TABLE_END]);
     frame_header::BODY_CHECKSUM.set_u32(bytes, body_checksum);
     repair_header(bytes);
 }
@@ -116,7 +120,6 @@ fn the_sample_keeps_every_rule() {
 fn rules_of_the_header() {
     breaks(Rule::Reserved, |bytes| frame_header::RESERVED_A.set_u8(bytes, 1));
     breaks(Rule::Reserved, |bytes| frame_header::RESERVED_B.set_u16(bytes, 1));
-    breaks(Rule::Reserved, |bytes| frame_header::RESERVED_C.set_u32(bytes, 1));
     breaks(Rule::Incarnation, |bytes| frame_header::INCARNATION.set_u32(bytes, 0));
     breaks(Rule::Overflow, |bytes| frame_header::FIRST_POSITION.set_u64(bytes, u64::MAX - 2));
     for durable_through in [0, 8184, OFFSET + 8, 8193] {
@@ -140,6 +143,92 @@ fn rules_of_the_header() {
 }
 
 #[test]
+fn a_newer_version_may_use_what_is_reserved() {
+    refused(Unsupported::FrameFlags { bits: 0x40 }, |bytes| {
+        frame_header::RESERVED_A.set_u8(bytes, 1);
+        frame_header::FLAGS.set_u16(bytes, 0x40);
+    });
+    refused(Unsupported::FrameKind { kind: 77, name: "unknown" }, |bytes| {
+        frame_header::RESERVED_B.set_u16(bytes, 1);
+        frame_header::KIND.set_u8(bytes, 77);
+    });
+}
+
+#[test]
+fn required_fields_of_newer_versions_are_refused_once_they_are_verified() {
+    let mut extensions = ExtensionArea::default();
+    extensions.push(0x0042, b"optional").unwrap();
+    extensions.push_any(0x8042, b"required").unwrap();
+    let append = ProposedAppend::new().events("s", vec![ProposedEvent::new("t", "")]).check(Uuid::nil).unwrap();
+    let slots = [StreamSlot { first_version: 0, with_name: false }];
+    let mut bytes = Vec::new();
+    encode_append(&append, &slots, &key(), &place(), &extensions, &mut bytes);
+    assert_eq!(verified(&bytes), Err(Unsupported::ExtensionField { field_type: 0x8042 }.into()));
+    bytes[FRAME_HEADER_LEN + 12] ^= 1;
+    assert!(matches!(verified(&bytes), Err(FrameError::BodyChecksum(_))), "a flipped bit is no newer version");
+}
+
+#[test]
+fn what_an_earlier_run_left_does_not_verify_under_a_later_header() {
+    let earlier = sample();
+    let mut later = earlier.clone();
+    frame_header::INCARNATION.set_u32(&mut later, INCARNATION + 1);
+    repair_header(&mut later);
+    let frame = Frame::open(&later, &key(), OFFSET).unwrap();
+    assert!(matches!(frame.verify(), Err(FrameError::BodyChecksum(_))));
+    assert!(matches!(frame.event(0), Err(FrameError::RecordChecksum { .. })));
+    assert!(matches!(frame.stream(0), Err(FrameError::RecordChecksum { .. })));
+}
+
+#[test]
+fn a_frame_has_no_records_beyond_its_own() {
+    let bytes = sample();
+    let frame = Frame::open(&bytes, &key(), OFFSET).unwrap();
+    assert_eq!(frame.event(3), Err(FrameError::NoSuchRecord { index: 3 }));
+    assert_eq!(frame.stream(2), Err(FrameError::NoSuchRecord { index: 2 }));
+}
+
+#[test]
+fn no_frame_ends_past_the_longest_segment() {
+    let at = |offset| FramePlace { offset, ..place() };
+    let encoded = |offset| encode_system(SystemFrame::Watermark, &key(), &at(offset), &mut Vec::new());
+    let last = MAX_SEGMENT_LEN - FRAME_HEADER_LEN as u64;
+    assert_eq!(encoded(last).check(last), Ok(FrameKind::Watermark));
+    assert_eq!(encoded(last).check(last + 8), Err(FrameError::Malformed(Rule::Lengths)));
+}
+
+#[test]
+fn a_frame_that_no_reader_accepts_is_not_written() {
+    for place in [
+        FramePlace { offset: OFFSET + 4, ..place() },
+        FramePlace { durable_through: OFFSET + 8, ..place() },
+        FramePlace { durable_through: 8193, ..place() },
+        FramePlace { incarnation: 0, ..place() },
+        FramePlace { offset: MAX_SEGMENT_LEN, ..place() },
+    ] {
+        let written = std::panic::catch_unwind(|| encode_system(SystemFrame::Close, &key(), &place, &mut Vec::new()));
+        assert!(written.is_err(), "{place:?}");
+    }
+}
+
+#[test]
+fn a_stream_takes_the_name_the_log_knows() {
+    let name = StreamName::new("alpha").unwrap();
+    let append = ProposedAppend::new().events(name.id(), vec![ProposedEvent::new("t", "")]);
+    let mut append = append.check(Uuid::nil).unwrap();
+    let slots = [StreamSlot { first_version: 9, with_name: true }];
+    for known in [None, Some("alpha")] {
+        if known.is_some() {
+            append.name_stream(0, name.clone());
+        }
+        let mut bytes = Vec::new();
+        encode_append(&append, &slots, &key(), &place(), &ExtensionArea::default(), &mut bytes);
+        assert_eq!(verified(&bytes), Ok(()));
+        assert_eq!(Frame::open(&bytes, &key(), OFFSET).unwrap().stream(0).unwrap().name, known);
+    }
+}
+
+#[test]
 fn kinds_and_flags_of_newer_versions_are_refused_by_number() {
     for (kind, name) in [(5, "truncation"), (7, "eviction"), (200, "unknown")] {
         refused(Unsupported::FrameKind { kind, name }, |bytes| frame_header::KIND.set_u8(bytes, kind));
@@ -156,7 +245,8 @@ fn kinds_and_flags_of_newer_versions_are_refused_by_number() {
 
 #[test]
 fn each_kind_has_its_own_streams_events_and_fields() {
-    for kind in [FrameKind::Link, FrameKind::Watermark, FrameKind::Configuration, FrameKind::Close] {
+    for kind in [FrameKind::Link, FrameKind::Watermark, FrameKind::Configuration, FrameKind::Close, FrameKind::Prepared]
+    {
         breaks(Rule::Kind, |bytes| frame_header::KIND.set_u8(bytes, kind.number()));
     }
     for (streams, events) in [(0, 3), (0, 0), (4, 1)] {
@@ -167,7 +257,7 @@ fn each_kind_has_its_own_streams_events_and_fields() {
     }
     let mut watermark = Vec::new();
     encode_system(SystemFrame::Watermark, &key(), &place(), &mut watermark);
-    for kind in [FrameKind::Append, FrameKind::Link, FrameKind::Configuration] {
+    for kind in [FrameKind::Append, FrameKind::Link, FrameKind::Configuration, FrameKind::Prepared] {
         let mut bytes = watermark.clone();
         frame_header::KIND.set_u8(&mut bytes, kind.number());
         repair_header(&mut bytes);

@@ -28,8 +28,10 @@ pub struct Extent {
 /// One step of recovery. The order of [`Recovery::steps`] matters, and no step may be left out; a recovery that was cut
 /// is run again from the decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Step {
-    /// Copy these bytes to a side file, and sync the file and its directory.
+    /// Copy these bytes to a new side file, and sync the file and its directory. One that an earlier recovery left stays
+    /// as it is: it may hold what is erased by now.
     KeepDropped(Vec<Extent>),
     /// Make the segment's file this long, and sync its length.
     Extend {
@@ -38,7 +40,9 @@ pub enum Step {
         /// The length.
         len: u64,
     },
-    /// Write these bytes again, in place, as they were read: the page cache may show what the disk does not have.
+    /// Write these bytes again, in place: the page cache may show what the disk does not have. They are the bytes that
+    /// were accepted, kept in memory since; or read again, and found by [`holds_frames`](super::holds_frames) to be what
+    /// they were: where they are not, recovery starts over.
     Rewrite(Extent),
     /// Write zeroes over these bytes, even where zeroes are read.
     Erase(Extent),
@@ -58,14 +62,20 @@ pub enum Step {
         /// The new incarnation.
         incarnation: u32,
     },
+    /// Remove the segment's file and sync the directory: preparing it was cut, and it never held a frame.
+    Discard {
+        /// The segment's number.
+        segment: u32,
+    },
     /// Mark the side file done, if there is one.
     FinishSideFile,
 }
 
 /// The decision on a log that is not corrupt.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recovery {
-    /// How it ends.
+    /// How it ends. Torn too where an earlier recovery of a torn end was cut before it was done.
     pub end: TailEnd,
     /// The active segment.
     pub segment: u32,
@@ -87,6 +97,7 @@ pub struct Recovery {
 
 /// A log that has lost bytes which were safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Corruption {
     /// The segment in which the log's intact part ends.
     pub segment: u32,
@@ -103,8 +114,8 @@ pub struct Corruption {
 }
 
 impl Corruption {
-    /// How many events from [`position`](Self::position) on are known to have been safe: those at risk. `None` where
-    /// the proof does not tell.
+    /// How many events from [`position`](Self::position) on are at risk, at most: those below what the proof names. `None`
+    /// where the proof does not tell.
     pub fn events_at_risk(&self) -> Option<u64> {
         match self.proof {
             Proof::DurableThrough { position, .. } | Proof::Link { position, .. } | Proof::Footer { position, .. } => {
@@ -113,6 +124,9 @@ impl Corruption {
             Proof::ShortFile { .. }
             | Proof::ForeignLink { .. }
             | Proof::MissingLink
+            | Proof::MissingSegment { .. }
+            | Proof::ForeignSegment { .. }
+            | Proof::Unsound { .. }
             | Proof::UnreadableHeader { .. } => None,
         }
     }
@@ -147,8 +161,16 @@ impl std::fmt::Display for Corruption {
                 found.salt, found.end, expected.salt, expected.end
             ),
             Proof::MissingLink => f.write_str("its link frame was synced before"),
+            Proof::MissingSegment { segment } => write!(f, "segment {segment} was there before, and is missing"),
+            Proof::ForeignSegment { segment, expected, found } => {
+                write!(f, "segment {segment} has salt {found:#018x}, the file that was prepared has {expected:#018x}")
+            }
+            Proof::Unsound { frame } => write!(
+                f,
+                "the frame at offset {frame} has the right checksums for its place, so it is no unfinished write"
+            ),
             Proof::UnreadableHeader { segment } => {
-                write!(f, "segment {segment} has content, so its header was synced before")
+                write!(f, "the header of segment {segment} was synced before, and is not readable")
             }
         }
     }
@@ -167,9 +189,9 @@ pub enum RecoveryError {
         /// The highest incarnation.
         highest: u32,
     },
-    /// There is nothing to decide on.
-    #[error("a log has at least one segment")]
-    NoSegments,
+    /// Every segment is sealed, or there is none: the active one, which always stands behind them, is missing.
+    #[error("the active segment is missing")]
+    NoActiveSegment,
 }
 
 /// Decides how the log ends, from the facts of all segments that are not sealed, in order.
@@ -181,7 +203,7 @@ pub enum RecoveryError {
 ///
 /// [`RecoveryError::Corruption`] where something proves that bytes were lost which had been safe.
 pub fn decide(facts: &[SegmentFacts], side_file_pending: bool) -> Result<Recovery, RecoveryError> {
-    let first = facts.first().ok_or(RecoveryError::NoSegments)?;
+    let first = facts.first().ok_or(RecoveryError::NoActiveSegment)?;
     if let Some((damaged, proof)) = facts.iter().find_map(|facts| Some((facts, facts.proof?))) {
         // What a later segment proves is that the log lost its end before that segment's link.
         return Err(lost(damaged, proof));
@@ -190,6 +212,12 @@ pub fn decide(facts: &[SegmentFacts], side_file_pending: bool) -> Result<Recover
         return Err(lost(first, Proof::MissingLink));
     };
     let (tail, later) = (&facts[active], &facts[active + 1..]);
+    if let Some(gap) = facts.windows(2).find(|pair| pair[0].info.number.checked_add(1) != Some(pair[1].info.number)) {
+        return Err(lost(&gap[0], Proof::MissingSegment { segment: gap[0].info.number.saturating_add(1) }));
+    }
+    if let Some(proof) = successor_lost(tail, later.first()) {
+        return Err(lost(tail, proof));
+    }
     if let Some(unlinked) = later.iter().find(|facts| facts.follows_settled || tail.whole) {
         return Err(lost(unlinked, Proof::MissingLink));
     }
@@ -200,12 +228,14 @@ pub fn decide(facts: &[SegmentFacts], side_file_pending: bool) -> Result<Recover
         .chain(later.iter().map(|facts| (facts, FIRST_FRAME_OFFSET)))
         .filter_map(|(facts, from)| Some(Extent { segment: facts.info.number, from, to: facts.content_end? }))
         .collect();
-    let end = match (dropped.is_empty(), tail.closed) {
-        (false, _) => TailEnd::Torn,
-        (true, true) => TailEnd::Closed,
-        (true, false) => TailEnd::Unproven,
+    let end = if !dropped.is_empty() || side_file_pending {
+        TailEnd::Torn
+    } else if tail.closed {
+        TailEnd::Closed
+    } else {
+        TailEnd::Unproven
     };
-    let steps = plan(tail, later, &dropped, side_file_pending, incarnation);
+    let steps = plan(tail, later, &dropped, end, incarnation);
     Ok(Recovery {
         end,
         segment: tail.info.number,
@@ -223,7 +253,7 @@ fn plan(
     tail: &SegmentFacts,
     later: &[SegmentFacts],
     dropped: &[Extent],
-    side_file_pending: bool,
+    tail_end: TailEnd,
     incarnation: u32,
 ) -> Vec<Step> {
     let segment = tail.info.number;
@@ -239,9 +269,10 @@ fn plan(
     }
     steps.push(Step::Rewrite(Extent { segment, from: tail.proven.offset, to: end }));
     let mut touched = vec![segment];
-    if !dropped.is_empty() || side_file_pending {
+    let fit = later.iter().position(|facts| !facts.is_prepared()).unwrap_or(later.len());
+    if tail_end == TailEnd::Torn {
         steps.push(Step::Erase(Extent { segment, from: end, to: file_len }));
-        for facts in later.iter().filter(|facts| facts.info.file_len > FIRST_FRAME_OFFSET) {
+        for facts in &later[..fit] {
             let number = facts.info.number;
             steps.push(Step::Erase(Extent { segment: number, from: FIRST_FRAME_OFFSET, to: facts.info.file_len }));
             touched.push(number);
@@ -250,10 +281,30 @@ fn plan(
     steps.extend(touched.into_iter().map(|segment| Step::Sync { segment }));
     steps.push(Step::Announce { segment, offset: end, position: tail.end.position, incarnation });
     steps.push(Step::Sync { segment });
-    if !dropped.is_empty() || side_file_pending {
+    if tail_end == TailEnd::Torn {
         steps.push(Step::FinishSideFile);
     }
+    // The last first: cut half way, no gap is left. Behind one that is not fit for use none can follow.
+    steps.extend(later[fit..].iter().rev().map(|facts| Step::Discard { segment: facts.info.number }));
     steps
+}
+
+/// What proves that the segment after the active one was there, if an accepted frame announces it and it is not.
+fn successor_lost(tail: &SegmentFacts, next: Option<&SegmentFacts>) -> Option<Proof> {
+    let segment = tail.info.number.saturating_add(1);
+    let Some(next) = next else {
+        return (tail.whole || tail.prepared.is_some()).then_some(Proof::MissingSegment { segment });
+    };
+    let expected = tail.prepared?.salt;
+    if next.broken == Some(Broken::Unreadable) {
+        Some(Proof::UnreadableHeader { segment })
+    } else if next.info.salt != expected {
+        Some(Proof::ForeignSegment { segment, expected, found: next.info.salt })
+    } else if next.info.file_len < next.info.capacity {
+        Some(Proof::ShortFile { len: next.info.file_len, needed: next.info.capacity })
+    } else {
+        None
+    }
 }
 
 fn lost(facts: &SegmentFacts, proof: Proof) -> RecoveryError {

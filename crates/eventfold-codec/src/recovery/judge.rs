@@ -10,8 +10,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Boundary, Broken, Link, Proof, SegmentEnd, SegmentFacts, SegmentInfo, Successor};
-use crate::frame::{FrameHeader, FrameKind};
+use super::{Boundary, Broken, Proof, SegmentEnd, SegmentFacts, SegmentInfo, Successor};
+use crate::error::{FrameError, Rule};
+use crate::frame::{FrameHeader, FrameKind, KnownFields, PreparedSegment};
 use crate::limits::{FIRST_FRAME_OFFSET, TAIL_ZEROES_LEN};
 
 /// What the judge says of a frame that it was shown.
@@ -34,6 +35,7 @@ pub struct Judge {
     position: u64,
     incarnation: u32,
     boundaries: VecDeque<Boundary>,
+    prepared: Option<PreparedSegment>,
     broken: Option<Broken>,
     whole: bool,
     proof: Option<Proof>,
@@ -55,6 +57,7 @@ impl Judge {
             position: before.position,
             incarnation: before.incarnation,
             boundaries: VecDeque::new(),
+            prepared: None,
             broken: None,
             whole: false,
             proof: None,
@@ -69,18 +72,30 @@ impl Judge {
         self.end
     }
 
+    /// Up to where the accepted frames are known to have been synced, and the position there.
+    pub(crate) fn proven(&self) -> Boundary {
+        let none = Boundary { offset: FIRST_FRAME_OFFSET, position: self.before.position };
+        self.boundaries.front().copied().unwrap_or(none)
+    }
+
     /// Whether the segment was read to where its successor's link says it ends. Nothing beyond belongs to it.
     pub fn is_whole(&self) -> bool {
         self.whole
     }
 
-    /// Shows the judge a wholly verified frame at [`end`](Self::end), with its link field if it has one.
-    pub fn frame(&mut self, header: &FrameHeader, link: Option<&Link>) -> Ruling {
-        debug_assert!(self.broken.is_none() && !self.whole, "nothing is accepted after the end");
-        self.highest_incarnation = self.highest_incarnation.max(header.incarnation);
-        if let Some(reason) = self.refuse(header, link) {
-            return self.ended(reason);
+    /// Shows the judge a wholly verified frame at [`end`](Self::end), with its fields.
+    ///
+    /// # Panics
+    ///
+    /// If the segment's frames have ended before.
+    pub fn frame(&mut self, header: &FrameHeader, fields: &KnownFields) -> Ruling {
+        assert!(self.broken.is_none() && !self.whole, "nothing is accepted after the end");
+        if let Some(reason) = self.refuse(header, fields) {
+            self.broken(reason, Some(header));
+            return Ruling::Ended;
         }
+        self.highest_incarnation = self.highest_incarnation.max(header.incarnation);
+        self.prepared = fields.prepared.or(self.prepared);
         self.boundaries.push_back(Boundary { offset: self.end, position: header.first_position });
         while self.boundaries.get(1).is_some_and(|next| next.offset <= header.durable_through) {
             self.boundaries.pop_front();
@@ -94,7 +109,7 @@ impl Judge {
     }
 
     /// Why the frame can't follow what was accepted, if it can't.
-    fn refuse(&mut self, header: &FrameHeader, link: Option<&Link>) -> Option<Broken> {
+    fn refuse(&mut self, header: &FrameHeader, fields: &KnownFields) -> Option<Broken> {
         let first = self.end == FIRST_FRAME_OFFSET;
         if header.incarnation < self.incarnation {
             return Some(Broken::Stale { incarnation: header.incarnation, after: self.incarnation });
@@ -102,7 +117,7 @@ impl Judge {
         if first != (header.kind == FrameKind::Link.number()) {
             return Some(Broken::LinkPlace);
         }
-        if let Some(link) = link {
+        if let Some(link) = &fields.link {
             if *link != self.before.link() || header.first_position != self.before.position {
                 self.proof = Some(Proof::ForeignLink {
                     expected: self.before.link(),
@@ -125,25 +140,40 @@ impl Judge {
         None
     }
 
-    /// Tells the judge that no valid frame stands at [`end`](Self::end), and why.
-    pub fn broken(&mut self, reason: Broken) {
-        self.ended(reason);
-    }
-
-    fn ended(&mut self, reason: Broken) -> Ruling {
+    /// Tells the judge that the log's next frame does not stand at [`end`](Self::end), and why; with the header that
+    /// stands there, if it is a valid one.
+    pub fn broken(&mut self, reason: Broken, header: Option<&FrameHeader>) {
         self.broken = Some(reason);
-        if let (Some(successor), None) = (self.successor, self.proof) {
+        if let Some(successor) = self.successor {
             self.prove(Proof::Link { end: successor.link.end, position: successor.position });
         }
-        Ruling::Ended
+        let Some(header) = header else { return };
+        self.highest_incarnation = self.highest_incarnation.max(header.incarnation);
+        if header.incarnation < self.incarnation {
+            return;
+        }
+        let frame_end = self.end.saturating_add(header.frame_len.into());
+        match reason {
+            // The file was long enough, and synced, before the header was written.
+            Broken::Frame(FrameError::Truncated { .. }) => {
+                let needed = frame_end + TAIL_ZEROES_LEN;
+                self.prove(Proof::ShortFile { len: self.info.file_len, needed });
+            }
+            // Nothing sums the padding but the rule itself, so it can be torn like any record.
+            Broken::Frame(FrameError::Malformed(Rule::Padding)) => {}
+            // Every checksum is right for this place: this was not torn, and whatever wrote it meant it.
+            Broken::Frame(FrameError::Malformed(_)) | Broken::LinkPlace | Broken::Position { .. } => {
+                self.prove(Proof::Unsound { frame: self.end });
+            }
+            _ => {}
+        }
     }
 
-    /// Tells the judge of a valid frame header at `offset`, at or beyond the end. Its rules need not hold. One that
-    /// stands at the end, of a frame that is not sound, says only that its incarnation is taken.
+    /// Tells the judge of a valid frame header at `offset`, beyond the end. Its rules need not hold.
     pub fn header_beyond(&mut self, offset: u64, header: &FrameHeader) {
-        debug_assert!(self.broken.is_some() && offset >= self.end, "looking on starts at the end");
+        debug_assert!(self.broken.is_some() && offset > self.end, "looking on starts behind the end");
         self.highest_incarnation = self.highest_incarnation.max(header.incarnation);
-        if header.incarnation < self.incarnation || offset == self.end {
+        if header.incarnation < self.incarnation {
             return;
         }
         self.next_valid.get_or_insert(Boundary { offset, position: header.first_position });
@@ -162,9 +192,12 @@ impl Judge {
         self.prove(Proof::Footer { segment: self.info.number, footer: offset, position: end_position });
     }
 
-    /// Tells the judge that bytes at or beyond the end are not zero, the last of them just before `end`.
+    /// Tells the judge that bytes at or beyond the end are not zero, the last of them just before `end`. What stands below
+    /// [`FIRST_FRAME_OFFSET`] is the header's and no content.
     pub fn content(&mut self, end: u64) {
-        self.content_end = self.content_end.max(end);
+        if end > FIRST_FRAME_OFFSET {
+            self.content_end = self.content_end.max(end);
+        }
     }
 
     /// Keeps the first proof of a kind, and of headers the one that proves most.
@@ -208,11 +241,8 @@ impl Judge {
             frames_end: self.end,
             end,
             follows_settled: self.before.settled,
-            proven: self
-                .boundaries
-                .front()
-                .copied()
-                .unwrap_or(Boundary { offset: FIRST_FRAME_OFFSET, position: self.before.position }),
+            proven: self.proven(),
+            prepared: self.prepared,
             closed: self.last.is_some_and(|last| last.kind == FrameKind::Close.number()),
             broken: self.broken,
             content_end: (self.content_end > 0).then_some(self.content_end),

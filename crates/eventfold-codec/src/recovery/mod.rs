@@ -15,10 +15,12 @@ mod scan;
 
 pub use decide::{Corruption, Extent, Recovery, RecoveryError, Step, TailEnd, decide};
 pub use judge::{Judge, Ruling};
-pub use scan::{Progress, SegmentScan, find_successor};
+pub use scan::{Progress, SegmentScan, find_successor, holds_frames};
 
 use crate::error::FrameError;
-use crate::frame::Link;
+use crate::footer::SegmentSummary;
+use crate::frame::{Link, PreparedSegment};
+use crate::segment::SegmentHeader;
 
 /// What is known of a segment before its frames are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,13 @@ pub struct SegmentInfo {
     pub capacity: u64,
     /// How long its file is.
     pub file_len: u64,
+}
+
+impl SegmentInfo {
+    /// What a segment's header and the length of its file say.
+    pub fn new(header: &SegmentHeader, file_len: u64) -> Self {
+        Self { number: header.number, salt: header.salt, capacity: header.capacity(), file_len }
+    }
 }
 
 /// How a segment ends: what the link of the next one has to name.
@@ -54,6 +63,18 @@ pub struct SegmentEnd {
 impl SegmentEnd {
     /// What segment 0 follows.
     pub const GENESIS: Self = Self { salt: 0, offset: 0, checksum: 0, position: 0, incarnation: 0, settled: true };
+
+    /// How a sealed segment ends.
+    pub fn sealed(header: &SegmentHeader, summary: &SegmentSummary) -> Self {
+        Self {
+            salt: header.salt,
+            offset: summary.data_end,
+            checksum: summary.last_checksum,
+            position: summary.end_position,
+            incarnation: summary.last_incarnation,
+            settled: true,
+        }
+    }
 
     /// The link field of the segment that follows.
     pub fn link(&self) -> Link {
@@ -169,7 +190,27 @@ pub enum Proof {
     },
     /// A link that was synced is gone.
     MissingLink,
-    /// A later segment has content, so its header was synced, and can't be read.
+    /// A segment that was there is gone.
+    MissingSegment {
+        /// The segment.
+        segment: u32,
+    },
+    /// A segment's file is not the one that was prepared.
+    ForeignSegment {
+        /// The segment.
+        segment: u32,
+        /// The salt of the file that was prepared.
+        expected: u64,
+        /// The salt of the file that is there.
+        found: u64,
+    },
+    /// The frame's checksums are right for its place, and yet it is not the log's next: no tear makes that, so it is not
+    /// for recovery to erase.
+    Unsound {
+        /// Where the frame stands.
+        frame: u64,
+    },
+    /// A later segment was announced or has content, so its header was synced, and can't be read.
     UnreadableHeader {
         /// The segment.
         segment: u32,
@@ -194,6 +235,8 @@ pub struct SegmentFacts {
     pub follows_settled: bool,
     /// Up to where its accepted frames are known to have been synced.
     pub proven: Boundary,
+    /// The next segment, where an accepted frame announces it.
+    pub prepared: Option<PreparedSegment>,
     /// Whether the last accepted frame is a close frame.
     pub closed: bool,
     /// What is wrong with the first thing that was not accepted.
@@ -209,16 +252,20 @@ pub struct SegmentFacts {
 }
 
 impl SegmentFacts {
+    /// Whether the segment can take frames: its header is readable and its file has its length.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.broken != Some(Broken::Unreadable) && self.info.file_len >= self.info.capacity
+    }
+
     /// The facts of a segment behind `before` whose header can't be read: nothing in it can be verified, only whether
-    /// anything stands there.
+    /// anything stands there. `content_end` is where the last byte of the file that is not zero ends; what stands below
+    /// [`FIRST_FRAME_OFFSET`](crate::FIRST_FRAME_OFFSET) is what there is of the header.
     pub fn unreadable(info: SegmentInfo, before: SegmentEnd, content_end: Option<u64>) -> Self {
         let mut judge = Judge::new(info, before, None);
-        judge.broken(Broken::Unreadable);
-        if let Some(end) = content_end {
-            judge.content(end);
-        }
+        judge.broken(Broken::Unreadable, None);
+        judge.content(content_end.unwrap_or(0));
         let mut facts = judge.finish();
-        if content_end.is_some() {
+        if facts.content_end.is_some() {
             facts.proof = Some(Proof::UnreadableHeader { segment: info.number });
         }
         facts

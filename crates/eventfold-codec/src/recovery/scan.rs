@@ -27,10 +27,26 @@ pub fn find_successor(bytes: &[u8], key: &SegmentKey) -> Result<Option<Successor
     }))
 }
 
+/// Whether `bytes`, which start at `offset`, are sound frames from their first byte to their last: what recovery has to know
+/// of bytes that it read again in order to write them again.
+pub fn holds_frames(bytes: &[u8], key: &SegmentKey, mut offset: u64) -> bool {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let Ok(frame) = Frame::open(rest, key, offset).and_then(|frame| frame.verify()) else { return false };
+        let len = frame.frame().bytes().len();
+        rest = &rest[len..];
+        offset += len as u64;
+    }
+    true
+}
+
 /// Reads one segment, frame by frame, then what stands beyond its last frame.
 ///
-/// The caller brings the bytes, in windows as large as it likes: a step that needs others says which. Nothing is
-/// allocated but for one counter a stream of the frame being verified.
+/// The caller brings the bytes, in windows as large as it likes: a step that needs others says which. What is allocated
+/// is small beside them: a few words a stream of the frame being verified, and two a frame of the last group.
+///
+/// What a scan has accepted stands in the caller's memory, and there it has to stay where the plan says to
+/// [write it again](super::Step::Rewrite): read a second time, the page cache may show something else.
 ///
 /// ```
 /// use eventfold_codec::recovery::{Progress, SegmentEnd, SegmentFacts, SegmentInfo, SegmentScan};
@@ -38,12 +54,7 @@ pub fn find_successor(bytes: &[u8], key: &SegmentKey) -> Result<Option<Successor
 ///
 /// /// Scans a segment that is in memory whole.
 /// fn scan(file: &[u8], header: &SegmentHeader, before: SegmentEnd) -> Result<SegmentFacts, Unsupported> {
-///     let info = SegmentInfo {
-///         number: header.number,
-///         salt: header.salt,
-///         capacity: header.capacity(),
-///         file_len: file.len() as u64,
-///     };
+///     let info = SegmentInfo::new(header, file.len() as u64);
 ///     let mut scan = SegmentScan::new(info, before, None);
 ///     loop {
 ///         match scan.step(0, file)? {
@@ -106,6 +117,12 @@ impl SegmentScan {
         }
     }
 
+    /// Up to where the frames accepted so far are known to have been synced. What stands from there on has to be kept, or
+    /// read and verified anew, to be written again.
+    pub fn proven(&self) -> u64 {
+        self.judge.proven().offset
+    }
+
     /// Reads on in `window`, which starts at `window_offset` of the file.
     ///
     /// # Errors
@@ -133,9 +150,13 @@ impl SegmentScan {
         Ok(Progress::Done)
     }
 
-    /// What was found. Only of use once a step said [`Progress::Done`].
+    /// What was found.
+    ///
+    /// # Panics
+    ///
+    /// If no step has said [`Progress::Done`] yet: what is not known to be zero may prove that the log went on.
     pub fn finish(self) -> SegmentFacts {
-        debug_assert_eq!(self.phase, Phase::Done, "the scan has not seen all there is");
+        assert_eq!(self.phase, Phase::Done, "the scan has not seen all there is");
         self.judge.finish()
     }
 
@@ -156,7 +177,7 @@ impl SegmentScan {
         match frame {
             Ok(frame) => {
                 let header = frame.frame().header();
-                if self.judge.frame(header, frame.fields().link.as_ref()) == Ruling::Ended {
+                if self.judge.frame(header, frame.fields()) == Ruling::Ended {
                     return Ok(Forward::Ended);
                 }
                 self.offset += u64::from(header.frame_len);
@@ -164,7 +185,8 @@ impl SegmentScan {
             }
             Err(FrameError::Unsupported(newer)) => Err(newer),
             Err(error) => {
-                self.judge.broken(Broken::Frame(error));
+                let header = FrameHeader::read_valid(bytes, &self.key, self.offset).ok();
+                self.judge.broken(Broken::Frame(error), header.as_ref());
                 Ok(Forward::Ended)
             }
         }
@@ -180,8 +202,8 @@ impl SegmentScan {
             };
             // Headers are looked for as long as the window holds a whole one, or the file ends with it.
             let ends_file = self.offset + bytes.len() as u64 == self.file_len;
-            let searched = if ends_file { bytes.len() } else { bytes.len() - (FOOTER_HEADER_LEN - 8) } & !7;
-            let searched = if searched == 0 { bytes.len() } else { searched };
+            // Whole words are searched; what is left of the file's last one ends the search.
+            let searched = if ends_file { bytes.len() } else { (bytes.len() - (FOOTER_HEADER_LEN - 8)) & !7 };
             self.search(bytes, searched);
             self.offset += searched as u64;
         }
@@ -203,7 +225,7 @@ impl SegmentScan {
             if let Some(last) = word.iter().rposition(|byte| *byte != 0) {
                 let offset = self.offset + at as u64;
                 self.judge.content(offset + last as u64 + 1);
-                if word.starts_with(&FRAME_MAGIC) {
+                if word.starts_with(&FRAME_MAGIC) && offset > self.judge.end() {
                     if let Ok(header) = FrameHeader::read_valid(&bytes[at..], &self.key, offset) {
                         self.judge.header_beyond(offset, &header);
                     }
@@ -257,7 +279,7 @@ mod tests {
     use crate::frame::{Configuration, FramePlace, SystemFrame, encode_system, tables::frame_header};
     use crate::recovery::{Proof, SegmentEnd};
 
-    const LINK_END: u64 = FIRST_FRAME_OFFSET + 88;
+    const LINK_END: u64 = FIRST_FRAME_OFFSET + 96;
     const FILE_LEN: usize = 16_384;
 
     fn key() -> SegmentKey {
@@ -273,7 +295,7 @@ mod tests {
 
     fn linked_file() -> Vec<u8> {
         let mut file = vec![0; FILE_LEN];
-        let link = SystemFrame::Link(SegmentEnd::GENESIS.link());
+        let link = SystemFrame::Link(SegmentEnd::GENESIS.link(), Configuration { idempotency_window: 9 });
         put(&mut file, link, FIRST_FRAME_OFFSET, 1, FIRST_FRAME_OFFSET);
         file
     }
@@ -306,7 +328,7 @@ mod tests {
         let offset = LINK_END + 64;
         put(&mut file, SystemFrame::Watermark, offset, 1, offset);
         let header = &mut file[usize::try_from(offset).unwrap()..][..FRAME_HEADER_LEN];
-        frame_header::RESERVED_C.set_u32(header, 1);
+        frame_header::RESERVED_B.set_u16(header, 1);
         let checksum = key().frame_header(offset, &header[..frame_header::HEADER_CHECKSUM.offset]);
         frame_header::HEADER_CHECKSUM.set_u32(header, checksum);
         let facts = scan(&file);

@@ -4,7 +4,7 @@ use eventfold_codec::recovery::{
     Broken, Judge, Recovery, RecoveryError, Ruling, SegmentEnd, SegmentFacts, SegmentInfo, Successor, decide,
 };
 use eventfold_codec::{
-    FIRST_FRAME_OFFSET, FRAME_HEADER_LEN, FrameError, FrameHeader, FrameKind, Link, TAIL_ZEROES_LEN,
+    FIRST_FRAME_OFFSET, FRAME_HEADER_LEN, FrameError, FrameHeader, FrameKind, KnownFields, Link, TAIL_ZEROES_LEN,
 };
 
 use crate::content::{Content, Frame, Kind};
@@ -80,11 +80,14 @@ impl Reader<'_> {
             let at = index(judge.end());
             let frame = (at < size).then(|| self.content(segment, at).whole()).flatten();
             let Some(frame) = frame else {
-                judge.broken(Broken::Frame(FrameError::NoMagic));
+                let content = if at < size { self.content(segment, at) } else { Content::ZERO };
+                let header = content.header().map(|frame| self.header(segment, at, frame));
+                judge.broken(Broken::Frame(FrameError::NoMagic), header.as_ref());
                 break;
             };
             let link = (frame.kind == Kind::Link).then(|| self.link(segment, frame));
-            if judge.frame(&self.header(segment, at, frame), link.as_ref()) == Ruling::Ended {
+            let fields = KnownFields { link, ..KnownFields::default() };
+            if judge.frame(&self.header(segment, at, frame), &fields) == Ruling::Ended {
                 break;
             }
         }
@@ -107,7 +110,9 @@ impl Reader<'_> {
                 continue;
             }
             judge.content(offset(at + 1));
-            if let Some(frame) = content.header() {
+            if at > first
+                && let Some(frame) = content.header()
+            {
                 let mut header = self.header(segment, at, frame);
                 if !self.scope.rules.keep(Rule::Evidence) {
                     header.durable_through = FIRST_FRAME_OFFSET;

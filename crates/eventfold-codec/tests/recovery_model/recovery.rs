@@ -121,6 +121,7 @@ impl Moves<'_> {
                 return;
             }
             Step::Rewrite(extent) if rules.keep(Rule::Rewriting) => {
+                // The bytes that were accepted, kept since: what the cache shows by now may be something else.
                 let ledger = state.ledger;
                 self.overwrite(&mut state, extent, |at| ledger[at]);
             }
@@ -142,6 +143,7 @@ impl Moves<'_> {
             Step::Rewrite(_) | Step::Erase(_) | Step::Announce { .. } | Step::Sync { .. } => {
                 return self.carry_out(&state, recovery, done + 1);
             }
+            step => panic!("nothing on the tiny disk calls for {step:?}"),
         }
         let mark = self.note(|| format!("{step:?}"));
         self.kill(&state);

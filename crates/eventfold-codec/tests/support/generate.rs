@@ -89,6 +89,14 @@ pub(crate) fn ops(max: usize) -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..max)
 }
 
+/// Another incarnation announces itself.
+fn reopen(image: &mut Image) {
+    image.next_group();
+    image.incarnation += 1;
+    image.system(SystemFrame::Watermark);
+    image.next_group();
+}
+
 /// The segment a writer leaves that did these.
 pub(crate) fn build(mut image: Image, ops: Vec<Op>) -> Image {
     for op in ops {
@@ -108,14 +116,9 @@ pub(crate) fn build(mut image: Image, ops: Vec<Op>) -> Image {
                 image.next_group();
                 image.system(SystemFrame::Close);
                 image.next_group();
-                image.incarnation += 1;
+                reopen(&mut image);
             }
-            Op::Reopen => {
-                image.next_group();
-                image.incarnation += 1;
-                image.system(SystemFrame::Watermark);
-                image.next_group();
-            }
+            Op::Reopen => reopen(&mut image),
         }
     }
     image

@@ -2,8 +2,8 @@
 
 use eventfold_codec::recovery::{Progress, SegmentEnd, SegmentFacts, SegmentInfo, SegmentScan, Successor};
 use eventfold_codec::{
-    ExtensionArea, FIRST_FRAME_OFFSET, FrameHeader, FramePlace, Link, MIN_SEGMENT_SIZE, SegmentHeader, SegmentKey,
-    StreamSlot, SystemFrame, TAIL_ZEROES_LEN, Unsupported, ValidAppend, encode_append, encode_system,
+    Configuration, ExtensionArea, FIRST_FRAME_OFFSET, FrameHeader, FramePlace, MIN_SEGMENT_SIZE, SegmentHeader,
+    SegmentKey, StreamSlot, SystemFrame, TAIL_ZEROES_LEN, Unsupported, ValidAppend, encode_append, encode_system,
 };
 use uuid::Uuid;
 
@@ -39,8 +39,8 @@ impl Image {
             incarnation: before.incarnation.max(1),
             group_start: FIRST_FRAME_OFFSET,
         };
-        let Link { salt, end, checksum } = before.link();
-        image.system(SystemFrame::Link(Link { salt, end, checksum }));
+        let settings = Configuration { idempotency_window: header.idempotency_window };
+        image.system(SystemFrame::Link(before.link(), settings));
         image
     }
 
@@ -119,12 +119,7 @@ pub(crate) fn scan_all(
     before: SegmentEnd,
     successor: Option<Successor>,
 ) -> Result<(SegmentFacts, Vec<u64>), Unsupported> {
-    let info = SegmentInfo {
-        number: header.number,
-        salt: header.salt,
-        capacity: header.capacity(),
-        file_len: file.len() as u64,
-    };
+    let info = SegmentInfo::new(header, file.len() as u64);
     let mut scan = SegmentScan::new(info, before, successor);
     let mut accepted = Vec::new();
     loop {
