@@ -1,0 +1,201 @@
+//! What only real files can show.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know for tests")]
+#![expect(clippy::disallowed_methods, reason = "the test prepares directories that the interface can't")]
+#![cfg(unix)]
+
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use eventfold_io::{Access, Disk, IoErrorKind, LockMode, Operation, StdDisk};
+
+/// Says aloud what was not tested, because a test that passes by doing nothing looks like one that passed.
+fn skip(reason: &str) {
+    // Not `eprintln`, which the test harness keeps to itself when a test passes.
+    std::io::stderr().write_all(format!("SKIPPED: {reason}\n").as_bytes()).unwrap();
+}
+
+#[test]
+fn a_directory_is_created_with_those_above_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a/b/c");
+    assert_eq!(StdDisk::open(&path).unwrap_err().kind(), IoErrorKind::NotFound);
+    let disk = StdDisk::open_or_create(&path).unwrap();
+    assert_eq!(disk.path(), path);
+    disk.create("x").unwrap();
+    assert_eq!(StdDisk::open_or_create(&path).unwrap().list().unwrap(), ["x"]);
+    // Only the last is missing, and the one above it is empty, as after a crash in between.
+    std::fs::create_dir(directory.path().join("empty")).unwrap();
+    StdDisk::open_or_create(directory.path().join("empty/d")).unwrap();
+}
+
+#[test]
+fn what_is_not_a_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), b"").unwrap();
+    for path in ["file", "file/below"] {
+        let path = directory.path().join(path);
+        let errors = [StdDisk::open(&path).unwrap_err(), StdDisk::open_or_create(&path).unwrap_err()];
+        for error in errors {
+            assert_eq!(error.operation(), Operation::OpenDirectory);
+            assert_eq!(error.name(), path.to_str());
+            assert!(error.to_string().contains("not a directory") || error.to_string().contains("Not a directory"));
+        }
+    }
+}
+
+#[test]
+fn only_regular_files_with_plain_names_are_listed_and_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::create_dir(path.join("directory")).unwrap();
+    std::fs::write(path.join("file"), b"").unwrap();
+    std::fs::write(path.join(".hidden"), b"").unwrap();
+    std::fs::write(path.join("with space"), b"").unwrap();
+    symlink(path.join("file"), path.join("link")).unwrap();
+    let pipe = path.join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success());
+    let disk = StdDisk::open(path).unwrap();
+    assert_eq!(disk.list().unwrap(), ["file"]);
+    for name in ["directory", "link"].into_iter().chain(made.then_some("pipe")) {
+        assert_eq!(disk.open(name, Access::Read).unwrap_err().kind(), IoErrorKind::Other, "{name}");
+        assert_eq!(disk.file_len(name).unwrap_err().kind(), IoErrorKind::Other, "{name}");
+    }
+    assert_eq!(disk.create("link").unwrap_err().kind(), IoErrorKind::AlreadyExists);
+}
+
+#[test]
+fn the_directory_stays_the_same_when_the_working_directory_changes() {
+    let directory = tempfile::tempdir_in(".").unwrap();
+    let relative = Path::new(".").join(directory.path().file_name().unwrap());
+    assert!(StdDisk::open(relative).unwrap().path().is_absolute());
+}
+
+#[test]
+fn allocated_space_is_really_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = StdDisk::open(directory.path()).unwrap();
+    let file = disk.create("a").unwrap();
+    file.set_len(1 << 20).unwrap();
+    let blocks = || std::fs::metadata(directory.path().join("a")).unwrap().blocks() * 512;
+    assert!(blocks() < 1 << 20, "a hole takes no space");
+    file.allocate(0, 1 << 20).unwrap();
+    if blocks() < 1 << 20 {
+        skip("this file system does not count reserved space, so allocate can't be seen at work");
+    }
+    assert_eq!(file.len().unwrap(), 1 << 20);
+}
+
+#[test]
+fn another_process_is_locked_out_until_this_one_lets_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = StdDisk::open(directory.path()).unwrap();
+    let lock = disk.lock("LOCK", LockMode::Exclusive).unwrap();
+    let other = |mode: &str| {
+        let mut command = Command::new("flock");
+        command.args([mode, "--nonblock"]).arg(directory.path().join("LOCK")).arg("true");
+        command.stderr(Stdio::null()).status().map(|status| status.success())
+    };
+    let Ok(locked) = other("--exclusive") else {
+        return skip("there is no flock command to be the other process");
+    };
+    assert!(!locked);
+    assert!(!other("--shared").unwrap());
+    drop(lock);
+    assert!(other("--exclusive").unwrap());
+    let _reader = disk.lock("LOCK", LockMode::Shared).unwrap();
+    assert!(!other("--exclusive").unwrap());
+    assert!(other("--shared").unwrap());
+}
+
+#[test]
+fn a_lock_is_not_inherited_by_programs_that_are_started() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = StdDisk::open(directory.path()).unwrap();
+    let lock = disk.lock("LOCK", LockMode::Exclusive).unwrap();
+    // Lives until its input ends, which is after the lock was let go of.
+    let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    drop(lock);
+    drop(disk.lock("LOCK", LockMode::Exclusive).unwrap());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_directory_without_write_permission_refuses_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::write(path.join("a"), b"kept").unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o555)).unwrap();
+    let disk = StdDisk::open(path).unwrap();
+    let results = [
+        disk.create("b").map(drop).map_err(|error| error.kind()),
+        disk.rename("a", "b").map_err(|error| error.kind()),
+        disk.remove("a").map_err(|error| error.kind()),
+    ];
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        return skip("permissions don't bind root, so their refusal can't be seen");
+    }
+    assert_eq!(results, [Err(IoErrorKind::PermissionDenied); 3]);
+}
+
+struct Unmount<'a>(&'a Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        Command::new("umount").arg(self.0).status().unwrap();
+    }
+}
+
+/// Mounts a tiny file system, runs the test on it, and unmounts it. Only root can, and not in every container.
+fn on_tiny_file_system(options: &str, test: impl FnOnce(&Path)) {
+    let directory = tempfile::tempdir().unwrap();
+    let mount = |arguments: &[&str]| {
+        let mut command = Command::new("mount");
+        command.args(arguments).arg(directory.path()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !cfg!(target_os = "linux") || !mount(&["-t", "tmpfs", "-o", options, "tmpfs"]) {
+        return skip("no file system can be mounted here, so a full and a read-only one can't be tried");
+    }
+    let _unmount = Unmount(directory.path());
+    test(directory.path());
+}
+
+#[test]
+fn a_full_file_system_is_told_and_works_again() {
+    on_tiny_file_system("size=1m", |path| {
+        let disk = StdDisk::open(path).unwrap();
+        let file = disk.create("a").unwrap();
+        let error = file.allocate(0, 2 << 20).unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (IoErrorKind::StorageFull, Operation::Allocate));
+        file.set_len(0).unwrap();
+        file.allocate(0, 1 << 19).unwrap();
+
+        let other = disk.create("b").unwrap();
+        let error = other.write_all_at(&vec![1; 2 << 20], 0).unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (IoErrorKind::StorageFull, Operation::Write));
+        file.write_all_at(&vec![1; 1 << 19], 0).expect("its space is reserved");
+        drop(other);
+        disk.remove("b").unwrap();
+        disk.create("c").unwrap().write_all_at(&[1; 4096], 0).expect("there is space again");
+    });
+}
+
+#[test]
+fn a_read_only_file_system_refuses_changes_and_takes_shared_locks() {
+    on_tiny_file_system("size=1m", |path| {
+        std::fs::write(path.join("LOCK"), b"").unwrap();
+        let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(path).status().unwrap();
+        assert!(remounted.success());
+        let disk = StdDisk::open(path).unwrap();
+        assert_eq!(disk.create("a").unwrap_err().kind(), IoErrorKind::ReadOnly);
+        assert_eq!(disk.open("LOCK", Access::ReadWrite).unwrap_err().kind(), IoErrorKind::ReadOnly);
+        assert_eq!(disk.lock("LOCK", LockMode::Exclusive).unwrap_err().kind(), IoErrorKind::ReadOnly);
+        drop(disk.lock("LOCK", LockMode::Shared).unwrap());
+        disk.open("LOCK", Access::Read).unwrap();
+    });
+}
