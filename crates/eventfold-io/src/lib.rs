@@ -39,6 +39,8 @@ mod error;
 mod name;
 mod os;
 mod read_only;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod std_disk;
 
 pub use disk::{Access, Disk, DiskFile, DiskLock, LockMode};

@@ -12,6 +12,12 @@ mod numbers {
     pub(super) const STORAGE_FULL: i32 = Errno::NOSPC.raw_os_error();
     pub(super) const TOO_MANY_OPEN_FILES: [i32; 2] = [Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error()];
     pub(super) const READ_ONLY: i32 = Errno::ROFS.raw_os_error();
+    #[cfg(feature = "sim")]
+    pub(super) const NOT_FOUND: i32 = Errno::NOENT.raw_os_error();
+    #[cfg(feature = "sim")]
+    pub(super) const ALREADY_EXISTS: i32 = Errno::EXIST.raw_os_error();
+    #[cfg(feature = "sim")]
+    pub(super) const PERMISSION_DENIED: i32 = Errno::ACCESS.raw_os_error();
 }
 
 #[cfg(windows)]
@@ -22,6 +28,12 @@ mod numbers {
     pub(super) const STORAGE_FULL: i32 = 112;
     pub(super) const TOO_MANY_OPEN_FILES: [i32; 2] = [4, 4];
     pub(super) const READ_ONLY: i32 = 19;
+    #[cfg(feature = "sim")]
+    pub(super) const NOT_FOUND: i32 = 2;
+    #[cfg(feature = "sim")]
+    pub(super) const ALREADY_EXISTS: i32 = 80;
+    #[cfg(feature = "sim")]
+    pub(super) const PERMISSION_DENIED: i32 = 5;
 }
 
 /// What an error of the system means.
@@ -46,6 +58,26 @@ pub(crate) fn kind_of(error: &io::Error) -> IoErrorKind {
         io::ErrorKind::WouldBlock => IoErrorKind::Locked,
         _ => IoErrorKind::Other,
     }
+}
+
+/// The error that the system would give, for the simulated disk.
+#[cfg(feature = "sim")]
+pub(crate) fn error_of(kind: IoErrorKind) -> io::Error {
+    let number = match kind {
+        IoErrorKind::DeviceFailed => numbers::DEVICE_FAILED,
+        IoErrorKind::StorageFull => numbers::STORAGE_FULL,
+        IoErrorKind::TooManyOpenFiles => numbers::TOO_MANY_OPEN_FILES[0],
+        IoErrorKind::ReadOnly => numbers::READ_ONLY,
+        IoErrorKind::NotFound => numbers::NOT_FOUND,
+        IoErrorKind::AlreadyExists => numbers::ALREADY_EXISTS,
+        IoErrorKind::PermissionDenied => numbers::PERMISSION_DENIED,
+        IoErrorKind::Locked => return locked(),
+        IoErrorKind::UnexpectedEof => return io::ErrorKind::UnexpectedEof.into(),
+        IoErrorKind::InvalidInput => return io::ErrorKind::InvalidInput.into(),
+        IoErrorKind::ProcessEnded => return io::Error::other("the simulated process has died"),
+        IoErrorKind::Other => return io::Error::other("a simulated error"),
+    };
+    io::Error::from_raw_os_error(number)
 }
 
 pub(crate) fn read_only() -> io::Error {
