@@ -263,7 +263,7 @@ fn a_full_disk_takes_what_fits_and_works_again_when_there_is_space() {
     assert_eq!(sim.used(), 4096);
     let error = file.allocate(4096, 3 * 4096).unwrap_err();
     assert_eq!(error.kind(), IoErrorKind::StorageFull);
-    assert_eq!(file.len().unwrap(), FILE_LEN);
+    file.set_len(FILE_LEN).unwrap();
 
     let other = disk.create("b").unwrap();
     assert_eq!(other.write_all_at(&[1; 4 * 4096], 100).unwrap_err().kind(), IoErrorKind::StorageFull);
@@ -276,6 +276,20 @@ fn a_full_disk_takes_what_fits_and_works_again_when_there_is_space() {
     file.allocate(4096, 2 * 4096).expect("there is space again");
     assert_eq!(sim.used(), 3 * 4096);
     assert_eq!(sim.counts().of(FaultKind::Failed(IoErrorKind::StorageFull)), 2);
+}
+
+#[test]
+fn allocating_too_much_leaves_a_part_or_nothing() {
+    let lengths: BTreeSet<u64> = (0..20)
+        .map(|seed| {
+            let (sim, _disk, file) = prepared();
+            sim.reseed(seed);
+            sim.set_capacity(3 * 4096);
+            assert_eq!(file.allocate(4096, 3 * 4096).unwrap_err().kind(), IoErrorKind::StorageFull);
+            file.len().unwrap()
+        })
+        .collect();
+    assert_eq!(lengths, BTreeSet::from([4096, 3 * 4096]));
 }
 
 #[test]

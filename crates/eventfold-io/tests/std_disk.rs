@@ -179,8 +179,9 @@ fn a_full_file_system_is_told_and_works_again() {
         let error = other.write_all_at(&vec![1; 2 << 20], 0).unwrap_err();
         assert_eq!((error.kind(), error.operation()), (IoErrorKind::StorageFull, Operation::Write));
         file.write_all_at(&vec![1; 1 << 19], 0).expect("its space is reserved");
-        drop(other);
-        disk.remove("b").unwrap();
+        // Not by removing it: a program that another test is just starting may have a copy of the handle for a moment,
+        // and space is freed with the last one.
+        other.set_len(0).unwrap();
         disk.create("c").unwrap().write_all_at(&[1; 4096], 0).expect("there is space again");
     });
 }
@@ -189,8 +190,10 @@ fn a_full_file_system_is_told_and_works_again() {
 fn a_read_only_file_system_refuses_changes_and_takes_shared_locks() {
     on_tiny_file_system("size=1m", |path| {
         std::fs::write(path.join("LOCK"), b"").unwrap();
-        let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(path).status().unwrap();
-        assert!(remounted.success());
+        // Refused while anybody has a file open for writing: as above, for a moment, another test's child may.
+        let mut remount = Command::new("mount");
+        remount.args(["-o", "remount,ro"]).arg(path).stderr(Stdio::null());
+        assert!((0..100).any(|_| remount.status().unwrap().success()));
         let disk = StdDisk::open(path).unwrap();
         assert_eq!(disk.create("a").unwrap_err().kind(), IoErrorKind::ReadOnly);
         assert_eq!(disk.open("LOCK", Access::ReadWrite).unwrap_err().kind(), IoErrorKind::ReadOnly);
