@@ -34,6 +34,8 @@ pub(super) struct Image {
     pub(super) bytes: Vec<u8>,
     /// How it ends.
     pub(super) end: SegmentEnd,
+    /// How it ended behind each of its frames, in the making.
+    pub(super) ends: Vec<SegmentEnd>,
     pub(super) linked: bool,
     /// The salt that its last prepared frame names.
     pub(super) prepared: Option<u64>,
@@ -52,6 +54,7 @@ struct Builder {
     bytes: Vec<u8>,
     durable_through: u64,
     end: SegmentEnd,
+    ends: Vec<SegmentEnd>,
     closed: bool,
 }
 
@@ -69,6 +72,7 @@ impl Image {
             bytes: vec![0; to_usize(FIRST_FRAME_OFFSET)],
             durable_through: FIRST_FRAME_OFFSET,
             end: SegmentEnd { salt, offset: FIRST_FRAME_OFFSET, incarnation: before.incarnation.max(1), ..before },
+            ends: Vec::new(),
             closed: false,
         };
         let (mut linked, mut built) = (false, Built::Open);
@@ -113,7 +117,7 @@ impl Image {
             }
             tails -= 1;
         }
-        let prepared = builder.prepared;
+        let (prepared, ends) = (builder.prepared, builder.ends);
         let mut bytes = builder.bytes;
         let is_empty = bytes[to_usize(FIRST_FRAME_OFFSET)..].iter().all(|byte| *byte == 0);
 
@@ -132,7 +136,7 @@ impl Image {
         }
         bytes.resize(to_usize(file_len), 0);
         let info = SegmentInfo { number, salt, capacity, file_len };
-        Self { info, readable: true, bytes, end, linked, prepared, is_empty, built }
+        Self { info, readable: true, bytes, end, ends, linked, prepared, is_empty, built }
     }
 
     pub(super) fn key(&self) -> SegmentKey {
@@ -167,6 +171,7 @@ impl Builder {
         self.end.position = header.end_position();
         self.end.incarnation = header.incarnation;
         self.end.settled = false;
+        self.ends.push(self.end);
     }
 
     fn frame(&mut self, frame: SystemFrame) {
@@ -333,7 +338,12 @@ impl Builder {
                 // A frame of which all checksums are right, and a rule of the header is not kept.
                 let place = self.place();
                 let (_, mut bytes) = self.append(input, &place);
-                match input.u8() % 4 {
+                let shape = input.u8();
+                let stale = self.end.incarnation > 1 && shape >> 7 == 1;
+                if stale {
+                    bytes[40..44].copy_from_slice(&(self.end.incarnation - 1).to_le_bytes());
+                }
+                match shape % 4 {
                     0 => bytes[5] = 1,
                     1 => bytes[14] = 8,
                     // Not aligned, and past where the frame stands.
@@ -342,7 +352,7 @@ impl Builder {
                 }
                 sums::repair_frame(&mut bytes, self.salt, p);
                 self.bytes.extend_from_slice(&bytes);
-                Built::Corrupt
+                if stale { Built::Torn } else { Built::Corrupt }
             }
             12 => {
                 // A header whose frame reaches past the file's end, or is a leftover that does.

@@ -28,8 +28,7 @@ pub fn scan(data: &[u8]) {
     let shape = input.u8();
     let side_file_pending = shape & 4 != 0;
     let (first, before) = if shape & 8 == 0 { (0, SegmentEnd::GENESIS) } else { (4, SEALED) };
-    let mut images = arrange(&mut input, shape, first, before);
-    let mut changed = false;
+    let (mut images, mut changed) = arrange(&mut input, shape, first, before);
     if shape & 2 != 0 {
         for image in &mut images {
             let frames = to_usize(FIRST_FRAME_OFFSET).min(image.bytes.len());
@@ -57,8 +56,9 @@ pub fn scan(data: &[u8]) {
 }
 
 /// One to three segments from number `first` on, behind `before`: in order, or with a gap, a file that another one took the
-/// place of, or a header that can't be read.
-fn arrange(input: &mut Reader<'_>, shape: u8, first: u32, before: SegmentEnd) -> Vec<Image> {
+/// place of, a header that can't be read, or a link that names an earlier end of the segment before. Says whether it is the
+/// latter: then what is what has to be read from the bytes.
+fn arrange(input: &mut Reader<'_>, shape: u8, first: u32, before: SegmentEnd) -> (Vec<Image>, bool) {
     let arrangement = input.u8();
     let (oddity, salts) = (arrangement & 7, u64::from(arrangement >> 3) << 32);
     let salt = |number: u32| salts | (u64::from(number) + 1);
@@ -66,7 +66,11 @@ fn arrange(input: &mut Reader<'_>, shape: u8, first: u32, before: SegmentEnd) ->
     let mut images: Vec<Image> = Vec::new();
     for index in 0..count {
         let is_last = index > 0 && index + 1 == count;
-        let before = images.last().map_or(before, |image| image.end);
+        let mut before = images.last().map_or(before, |image| image.end);
+        if let Some(image) = images.last().filter(|image| oddity == 5 && !image.ends.is_empty()) {
+            // It is a leftover, where the segment before went on in another run.
+            before = image.ends[input.below(image.ends.len())];
+        }
         let number = first + index + u32::from(oddity == 1 && is_last);
         let foreign = u64::from(oddity == 2 && index == 1) << 50;
         let mut image = Image::build(input, number, before, [salt(number) ^ foreign, salt(number + 1)]);
@@ -83,7 +87,7 @@ fn arrange(input: &mut Reader<'_>, shape: u8, first: u32, before: SegmentEnd) ->
         }
         images.push(image);
     }
-    images
+    (images, oddity == 5 && count > 1)
 }
 
 /// Reads all segments, each behind the one before, and says what section 6 makes of each.
@@ -360,7 +364,8 @@ fn at_the_end(bytes: &[u8], key: &SegmentKey, salt: u64, p: u64, incarnation: u3
         return Truth::No;
     }
     let frame_len = usize::try_from(sums::u32_at(bytes, 8)).expect("32 bits fit a usize where this runs");
-    let Some(frame) = bytes.get(..frame_len) else {
+    // One that claims to be shorter than its header is that header.
+    let Some(frame) = bytes.get(..frame_len.max(FRAME_HEADER_LEN)) else {
         // A later segment that is short may be one whose preparation was cut.
         return if linked { Truth::Yes } else { Truth::Either };
     };
@@ -412,11 +417,28 @@ fn is_fit(image: &Image) -> bool {
     image.readable && image.info.file_len >= image.info.capacity
 }
 
+/// Proof 10: what is wrong with the segment behind the active one, which was announced with this salt.
+fn announced(images: &[Image], active: usize, salt: u64) -> Option<Proof> {
+    let segment = images[active].info.number + 1;
+    match images.get(active + 1) {
+        None => Some(Proof::MissingSegment { segment }),
+        Some(next) if !next.readable => Some(Proof::UnreadableHeader { segment }),
+        Some(next) if next.info.salt != salt => {
+            Some(Proof::ForeignSegment { segment, expected: salt, found: next.info.salt })
+        }
+        Some(Image { info, .. }) if info.file_len < info.capacity => {
+            Some(Proof::ShortFile { len: info.file_len, needed: info.capacity })
+        }
+        Some(_) => None,
+    }
+}
+
 /// Holds the decision against the proofs that several segments make together, and against what is left without proof.
 fn decided(images: &[Image], plain: &[Plain], side_file_pending: bool, decision: &Result<Recovery, RecoveryError>) {
     let active = plain.iter().rposition(|segment| segment.linked);
     let mut proof = plain.iter().map(|segment| segment.proof).max().unwrap_or(Truth::No);
     proof = proof.max(Truth::when(images.windows(2).any(|pair| pair[0].info.number + 1 != pair[1].info.number)));
+    let mut lost = None;
     match active {
         None => proof = Truth::Yes,
         Some(active) => {
@@ -424,14 +446,22 @@ fn decided(images: &[Image], plain: &[Plain], side_file_pending: bool, decision:
             proof = proof.max(Truth::when(plain[..active].iter().any(|segment| !segment.whole)));
             // A segment that was read to its successor's link has one.
             proof = proof.max(Truth::when(plain[active].whole));
-            if let Some(salt) = plain[active].prepared {
-                let next = images.get(active + 1);
-                proof = proof.max(Truth::when(!next.is_some_and(|next| is_fit(next) && next.info.salt == salt)));
-            }
+            let missing = plain[active].prepared.and_then(|salt| announced(images, active, salt));
+            // Where nothing else proves anything, it has to be told as what it is.
+            lost = missing.filter(|_| proof == Truth::No);
+            proof = proof.max(Truth::when(missing.is_some()));
         }
     }
     match proof {
-        Truth::Yes => return assert!(matches!(decision, Err(RecoveryError::Corruption(_))), "{decision:?}"),
+        Truth::Yes => {
+            let Err(RecoveryError::Corruption(corruption)) = decision else {
+                panic!("something proves corruption, decided {decision:?}");
+            };
+            if let Some(lost) = lost {
+                assert_eq!(corruption.proof, lost);
+            }
+            return;
+        }
         Truth::Either if matches!(decision, Err(RecoveryError::Corruption(_))) => return,
         Truth::Either | Truth::No => {}
     }

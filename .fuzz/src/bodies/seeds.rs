@@ -23,6 +23,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
                     // Salt 1 at the first offset.
                     seeds.push([&[mode, 1], &*frame].concat());
                 }
+                // Near the end of the longest segment, where not every frame fits.
+                seeds.push([&[1, 21], &*frame].concat());
                 // Each field one more, one less, and all ones, with the checksums made right.
                 for field in sums::fields(&frame) {
                     for change in [1, u8::MAX] {
@@ -38,10 +40,21 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             seeds.extend(instructions(0xF4, 96, |index| vec![3 + index % 2, index]));
             seeds
         }
-        "scan" => instructions(0x5C, 192, |index| {
+        "scan" => {
             // Up to three segments, left alone or changed, arranged in every way; with a link most of the time.
-            vec![index.wrapping_mul(37), index / 3, 0x0C | (index << 5) | (index % 3)]
-        }),
+            let mut seeds = instructions(0x5C, 96, |index| {
+                vec![index.wrapping_mul(37), index / 3, 0x0C | (index << 5) | (index % 3)]
+            });
+            // Behind nothing, or a sealed segment: a link and one thing that does not belong to the log.
+            seeds.extend(instructions(0x5D, 64, |index| vec![index >> 1 & 8, 0, 0x0C, 0, 1, index % 16]));
+            // Two segments, arranged in every way: the first has a link, and announces the second or lies; the second is
+            // prepared, or has a link.
+            seeds.extend(instructions(0x5E, 64, |index| {
+                let (kind, second) = (7 + (index >> 3 & 1), index >> 1 & 8);
+                [&[1, index % 8, 0x0C, 3, 1, 9, 4, 0, kind, 0, 9, 2][..], &[0, 0, second, 0, 0]].concat()
+            }));
+            seeds
+        }
         "header" => {
             let mut file = Vec::new();
             SegmentHeader::new(Uuid::from_u128(1), 3, 0xC0_FFEE).encode(&mut file);

@@ -48,7 +48,9 @@ fn main() -> Result<()> {
     let note_at = place(file.len() as u64, 2);
     let again = StreamSlot { first_version: 1, with_name: false };
     encode_append(&note, &[again], &key, &note_at, &extensions, &mut file);
+    let close_at = place(file.len() as u64, 3);
     let end = file.len();
+    encode_system(SystemFrame::Close, &key, &close_at, &mut file);
     file.resize(usize::try_from(header.capacity())?, 0); // zeroes, already allocated and synced
     recover(&header, &file, true)?;
 
@@ -62,6 +64,7 @@ fn main() -> Result<()> {
 
     println!("\nPower fails while the last frame is written, and only half of it reaches the disk:\n");
     let mut torn = file.clone();
+    torn[end..].fill(0);
     torn[end - last.len() / 2..end].fill(0);
     recover(&header, &torn, false)?;
 

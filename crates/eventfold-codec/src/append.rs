@@ -62,7 +62,8 @@ impl ProposedAppend {
             if events.is_empty() {
                 continue;
             }
-            let resolved = stream.resolve().map_err(InvalidAppend::StreamName)?;
+            let resolved =
+                stream.resolve().map_err(|source| InvalidAppend::StreamName { index: valid.events.len(), source })?;
             if let Some(name) = resolved.name.as_ref().filter(|name| name.is_reserved()) {
                 return Err(InvalidAppend::ReservedStreamName { name: name.clone() });
             }
@@ -234,7 +235,7 @@ impl ValidAppend {
 #[non_exhaustive]
 pub enum InvalidAppend {
     /// No events, or too many.
-    #[error("an append has 1 to {max} events, this one has {count}")]
+    #[error("the append has {count} events; 1 to {max} are allowed")]
     EventCount {
         /// How many.
         count: usize,
@@ -242,8 +243,13 @@ pub enum InvalidAppend {
         max: usize,
     },
     /// A stream is given by a text that is not a name.
-    #[error(transparent)]
-    StreamName(InvalidStreamName),
+    #[error("the stream of event {index}: {source}")]
+    StreamName {
+        /// The first event that is to go to it.
+        index: usize,
+        /// What is wrong with the text.
+        source: InvalidStreamName,
+    },
     /// A stream's name is the system's.
     #[error("stream names that begin with '$' are reserved: {name}")]
     ReservedStreamName {
@@ -251,7 +257,7 @@ pub enum InvalidAppend {
         name: StreamName,
     },
     /// An event's type is empty or too long.
-    #[error("the type of event {index} has {len} bytes, it may have 1 to {max}")]
+    #[error("the type of event {index} has {len} bytes; 1 to {max} are allowed")]
     EventTypeLength {
         /// The event.
         index: usize,
@@ -261,7 +267,7 @@ pub enum InvalidAppend {
         max: usize,
     },
     /// An event has too many tags.
-    #[error("event {index} has {count} tags, it may have {max}")]
+    #[error("event {index} has {count} tags; at most {max} are allowed")]
     TooManyTags {
         /// The event.
         index: usize,
@@ -271,7 +277,7 @@ pub enum InvalidAppend {
         max: usize,
     },
     /// A tag is empty or too long.
-    #[error("tag {tag} of event {index} has {len} bytes, it may have 1 to {max}")]
+    #[error("tag {tag} of event {index} has {len} bytes; 1 to {max} are allowed")]
     TagLength {
         /// The event.
         index: usize,
@@ -283,7 +289,7 @@ pub enum InvalidAppend {
         max: usize,
     },
     /// Two tags of an event are equal.
-    #[error("tag {tag} of event {index} is there twice")]
+    #[error("tag {tag} of event {index} is the same as one before it")]
     DuplicateTag {
         /// The event.
         index: usize,
@@ -291,7 +297,7 @@ pub enum InvalidAppend {
         tag: usize,
     },
     /// An event is too large.
-    #[error("event {index} has {size} bytes, it may have {max}")]
+    #[error("event {index} has {size} bytes (type, tags, metadata and payload together); at most {max} are allowed")]
     EventTooLarge {
         /// The event.
         index: usize,
@@ -301,7 +307,7 @@ pub enum InvalidAppend {
         max: usize,
     },
     /// The events together are too large.
-    #[error("the append has {size} bytes, it may have {max}")]
+    #[error("the events of the append have {size} bytes together; at most {max} are allowed")]
     AppendTooLarge {
         /// All events together.
         size: usize,

@@ -21,7 +21,7 @@ pub struct ChecksumMismatch {
 
 impl std::fmt::Display for ChecksumMismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "expected {:#010x}, found {:#010x}", self.expected, self.found)
+        write!(f, "stored {:#010x}, computed {:#010x}", self.expected, self.found)
     }
 }
 

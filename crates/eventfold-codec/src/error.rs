@@ -86,7 +86,7 @@ pub enum FrameError {
     #[error("no frame starts here")]
     NoMagic,
     /// The header was written for another place, or is damaged.
-    #[error("frame place tag: {0}")]
+    #[error("the frame was written for another offset or segment, or is damaged (place tag: {0})")]
     Misplaced(ChecksumMismatch),
     /// The header is damaged.
     #[error("frame header checksum: {0}")]

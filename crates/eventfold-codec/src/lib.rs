@@ -22,15 +22,45 @@
 //!     .events("account-7", vec![ProposedEvent::new("Deposited", r#"{"cents":500}"#)])
 //!     .check(|| Uuid::from_u128(1))?;
 //!
-//! let place = FramePlace { offset: 8280, incarnation: 1, durable_through: 8280, first_position: 0, recorded_at: 0 };
+//! let place = FramePlace { offset: 8288, incarnation: 1, durable_through: 8288, first_position: 0, recorded_at: 0 };
 //! let slots = [StreamSlot { first_version: 0, with_name: true }];
 //! let mut bytes = Vec::new();
 //! encode_append(&append, &slots, &key, &place, &ExtensionArea::default(), &mut bytes);
 //!
-//! let frame = Frame::open(&bytes, &key, 8280)?;
+//! let frame = Frame::open(&bytes, &key, 8288)?;
 //! let event = frame.event(0)?;
 //! assert_eq!(event.event_type, "Deposited");
 //! assert_eq!(frame.stream(0)?.name, Some("account-7"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A whole segment
+//!
+//! A file starts with its [header](SegmentHeader), then the link frame, then a frame for each append, then zeroes up to its
+//! [capacity](SegmentHeader::capacity) at the least. [`recovery`] reads it back and says how the log ends. The example `tour`
+//! goes on from here and breaks it.
+//!
+//! ```
+//! use eventfold_codec::recovery::{Progress, SegmentEnd, SegmentInfo, SegmentScan, TailEnd, decide};
+//! use eventfold_codec::{Configuration, FramePlace, SegmentHeader, SystemFrame, encode_system};
+//! use uuid::Uuid;
+//!
+//! let header = SegmentHeader::new(Uuid::from_u128(1), 0, 0x0123_4567_89AB_CDEF);
+//! let mut file = Vec::new();
+//! header.encode(&mut file);
+//! let offset = file.len() as u64;
+//! let place = FramePlace { offset, incarnation: 1, durable_through: offset, first_position: 0, recorded_at: 0 };
+//! let settings = Configuration { idempotency_window: header.idempotency_window };
+//! encode_system(SystemFrame::Link(SegmentEnd::GENESIS.link(), settings), &header.key(), &place, &mut file);
+//! // … appends, each at `file.len()` …
+//! file.resize(usize::try_from(header.capacity())?, 0);
+//!
+//! let mut scan = SegmentScan::new(SegmentInfo::new(&header, file.len() as u64), SegmentEnd::GENESIS, None);
+//! while let Progress::Frame(frame) = scan.step(0, &file)? {
+//!     println!("{:?} at offset {}", frame.frame().kind(), frame.frame().offset());
+//! }
+//! let recovery = decide(&[scan.finish()], false)?;
+//! assert_eq!(recovery.end, TailEnd::Unproven); // nothing was closed, and nothing vouches for the last group
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

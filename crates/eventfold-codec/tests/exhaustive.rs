@@ -245,7 +245,7 @@ fn every_limit_of_an_append_holds_on_both_sides() {
     }
     for name in [String::new(), "n".repeat(MAX_STREAM_NAME_LEN + 1)] {
         let checked = ProposedAppend::new().events(name, vec![event("")]).check(Uuid::nil);
-        assert!(matches!(checked, Err(InvalidAppend::StreamName(_))));
+        assert!(matches!(checked, Err(InvalidAppend::StreamName { index: 0, .. })));
     }
     let reserved = ProposedAppend::new().events("$system", vec![event("")]).check(Uuid::nil);
     assert!(matches!(reserved, Err(InvalidAppend::ReservedStreamName { name }) if name == "$system"));

@@ -28,7 +28,7 @@ fn id(digit: u8) -> Uuid {
 #[test]
 fn a_one_event_frame_is_what_the_document_shows() {
     let golden = hex(ONE_EVENT);
-    let frame = Frame::open(&golden, &key(), 8280).unwrap();
+    let frame = Frame::open(&golden, &key(), 8288).unwrap();
     frame.verify().unwrap();
     assert_eq!(frame.kind(), FrameKind::Append);
     let event = frame.event(0).unwrap();
@@ -39,7 +39,7 @@ fn a_one_event_frame_is_what_the_document_shows() {
 
     let event = ProposedEvent::new("Opened", r#"{"by":"ann"}"#).with_id(id(2));
     let append = valid(ProposedAppend::new().events(id(1), vec![event]));
-    let (encoded, _) = support::encoded(&append, &place(8280, 0));
+    let (encoded, _) = support::encoded(&append, &place(8288, 0));
     assert_eq!(encoded, golden);
 
     // The document's dump: an offset, the bytes, a note two spaces on.

@@ -578,3 +578,14 @@ fn a_torn_end_is_reported_until_its_side_file_is_done() {
     assert!(found.dropped.is_empty());
     assert!(found.steps.contains(&Step::FinishSideFile));
 }
+
+#[test]
+fn no_segment_is_skipped_by_the_link_of_the_next() {
+    // The second is empty, and the third follows the first: each scan hands on the end of the last linked segment.
+    let first = ended(first_segment(info(0), None, 2));
+    let second = empty(info(1), &first);
+    let mut third = Judge::new(info(2), second.end, None);
+    assert_eq!(third.frame(&link_frame(1, 2), &linked(first.end.link())), Ruling::Accepted);
+    let found = corruption(&[first, second, ended(third)]);
+    assert_eq!((found.segment, found.proof), (0, Proof::MissingLink));
+}

@@ -131,7 +131,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
         if read == buffer.len() {
             return Ok(());
         }
-        let end = offset.saturating_add(read as u64);
+        // Where nothing was read, the file may end well before.
+        let end = if read > 0 { offset.saturating_add(read as u64) } else { self.len()?.min(offset) };
         let error = IoError::new(Operation::Read, os::unexpected_eof(end));
         Err(error.with_name(self.name()).with_range(offset, buffer.len() as u64))
     }

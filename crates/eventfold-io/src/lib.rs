@@ -3,8 +3,8 @@
 //!
 //! What a store needs of a disk is little: one directory of files, positioned reads and writes, syncs, space reserved ahead,
 //! a lock. [`Disk`] and [`DiskFile`] are that and no more. [`StdDisk`] does it with real files and says precisely what it
-//! promises; the feature `sim` adds `sim::SimDisk`, which does it in memory, loses power at every point and in every way that a
-//! real disk may, and replays the same from the same seed.
+//! promises; the feature `sim` adds `sim::SimDisk`, which does it in memory, loses power at any point, keeps any of
+//! what was not synced, and replays the same from the same seed.
 //!
 //! It is not a file system library: no paths, no directories in directories, no buffers, no memory maps, no async. It knows
 //! nothing of what is in the files. It never tries a failed sync again and never answers for what the system did not

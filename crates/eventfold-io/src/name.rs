@@ -30,7 +30,10 @@ pub fn check_name(name: &str) -> Result<(), io::Error> {
     if starts_well && bytes.len() <= MAX_NAME_LEN && bytes.iter().all(allowed) {
         Ok(())
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a valid name for a file of a store"))
+        let rule = format!(
+            "{name:?} is not a valid name: 1 to {MAX_NAME_LEN} letters, digits, '.', '_' and '-', the first no '.' or '-'"
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidInput, rule))
     }
 }
 

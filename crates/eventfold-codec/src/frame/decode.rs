@@ -118,7 +118,7 @@ impl<'a> Frame<'a> {
     pub fn verify(&self) -> Result<VerifiedFrame<'a>, FrameError> {
         self.verify_body()?;
         let fields = self.fields()?;
-        self.verify_ends()?;
+        let padding = self.verify_ends()?;
         self.verify_streams()?;
         // The events' streams: each is first touched in the order of the table, and each rank counts up from 0.
         let mut next_ranks = vec![0; self.header.stream_count as usize];
@@ -146,6 +146,10 @@ impl<'a> Frame<'a> {
         if size > MAX_APPEND_SIZE {
             return Err(FrameError::Malformed(Rule::Lengths));
         }
+        // Nothing sums the padding, so it may be torn: what is summed and wrong all the same comes before it.
+        if self.bytes[padding..].iter().any(|byte| *byte != 0) {
+            return Err(FrameError::Malformed(Rule::Padding));
+        }
         Ok(VerifiedFrame { frame: *self, fields })
     }
 
@@ -155,8 +159,8 @@ impl<'a> Frame<'a> {
             .map_err(FrameError::BodyChecksum)
     }
 
-    /// The records' ends ascend, and the last one, padded with zeroes, is the frame's.
-    fn verify_ends(&self) -> Result<(), FrameError> {
+    /// The records' ends ascend, and the last one, padded, is the frame's. Returns where the padding starts.
+    fn verify_ends(&self) -> Result<usize, FrameError> {
         let mut end = self.header.records_start();
         for entry in self.table() {
             let next = end_of(*entry);
@@ -168,10 +172,7 @@ impl<'a> Frame<'a> {
         if end.next_multiple_of(8) != self.bytes.len() {
             return Err(FrameError::Malformed(Rule::Lengths));
         }
-        if self.bytes[end..].iter().any(|byte| *byte != 0) {
-            return Err(FrameError::Malformed(Rule::Padding));
-        }
-        Ok(())
+        Ok(end)
     }
 
     /// The streams are distinct, their events add up and their names give their ids.

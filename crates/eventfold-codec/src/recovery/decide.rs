@@ -85,7 +85,7 @@ pub struct Recovery {
     pub position: u64,
     /// Up to where the active segment is proven to have been synced, and the position there.
     pub proven: Boundary,
-    /// What is wrong with what stands at the end.
+    /// What is wrong with what stands at the end; `None` where nothing does.
     pub broken: Option<Broken>,
     /// What is dropped.
     pub dropped: Vec<Extent>,
@@ -211,6 +211,10 @@ pub fn decide(facts: &[SegmentFacts], side_file_pending: bool) -> Result<Recover
     let Some(active) = facts.iter().rposition(|facts| facts.linked) else {
         return Err(lost(first, Proof::MissingLink));
     };
+    // A link proves that the segment it names, which is the one before it, was read to its end.
+    if let Some(skipped) = facts[..active].iter().find(|facts| !facts.whole) {
+        return Err(lost(skipped, Proof::MissingLink));
+    }
     let (tail, later) = (&facts[active], &facts[active + 1..]);
     if let Some(gap) = facts.windows(2).find(|pair| pair[0].info.number.checked_add(1) != Some(pair[1].info.number)) {
         return Err(lost(&gap[0], Proof::MissingSegment { segment: gap[0].info.number.saturating_add(1) }));
@@ -242,7 +246,7 @@ pub fn decide(facts: &[SegmentFacts], side_file_pending: bool) -> Result<Recover
         offset: tail.frames_end,
         position: tail.end.position,
         proven: tail.proven,
-        broken: tail.broken,
+        broken: tail.broken.filter(|_| tail.content_end.is_some()),
         dropped,
         incarnation,
         steps,

@@ -1,4 +1,4 @@
-//! A simulated disk: in memory, the same for the same seed, with every fault a real one has.
+//! A simulated disk: in memory, the same for the same seed, with the faults that `Fault` and `Rot` list.
 //!
 //! [`SimDisk`] is the hardware, which the test holds. A program under test gets a [`Disk`] from
 //! [`attach`](SimDisk::attach), which is its view of the disk as long as its process lives; a [`crash`](SimDisk::crash) or a

@@ -147,7 +147,7 @@ impl Disk for Process {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), IoError> {
-        name::checked(Operation::Rename, to)?;
+        name::checked(Operation::Rename, to).map_err(|error| error.with_name(from).with_target(to))?;
         name::checked(Operation::Rename, from).map_err(|error| error.with_target(to))?;
         let call = Call { target: Some(to), ..Call::new(Operation::Rename, Some(from)) };
         self.run(call, |state, _| {

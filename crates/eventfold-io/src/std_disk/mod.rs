@@ -173,7 +173,7 @@ impl Disk for StdDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), IoError> {
-        name::checked(Operation::Rename, to)?;
+        name::checked(Operation::Rename, to).map_err(|error| error.with_name(from).with_target(to))?;
         self.on(Operation::Rename, from, |path| std::fs::rename(path, self.path.join(to)))
             .map_err(|error| error.with_target(to))
     }
