@@ -108,6 +108,10 @@ fn reads_end_where_the_file_does(disk: &AnyDisk) {
     let error = file.read_exact_at(&mut buffer, 3).unwrap_err();
     assert_eq!(error.kind(), IoErrorKind::UnexpectedEof);
     assert_eq!(error.to_string(), "could not read 8 bytes at offset 3 of a: the file ends at 10");
+    let error = file.read_exact_at(&mut buffer, 1000).unwrap_err();
+    assert_eq!(error.to_string(), "could not read 8 bytes at offset 1000 of a: the file ends at 10");
+    let error = disk.rename("a", "x/y").unwrap_err();
+    assert_eq!((error.name(), error.target(), error.kind()), (Some("a"), Some("x/y"), IoErrorKind::InvalidInput));
 }
 
 fn slices_are_written_one_behind_the_other(disk: &AnyDisk) {
