@@ -270,13 +270,7 @@ fn write_again(frame: &Frame<'_>, streams: &[StreamEntry<'_>], events: &[EventRe
     for (field_type, data) in frame.extensions() {
         extensions.push(field_type, data).expect("what an append's area can hold can be written");
     }
-    let place = FramePlace {
-        offset: frame.offset(),
-        incarnation: header.incarnation,
-        durable_through: header.durable_through,
-        first_position: header.first_position,
-        recorded_at: header.recorded_at,
-    };
+    let place = place_of(frame);
 
     // Elsewhere first: what the log says does not depend on where it stands.
     let elsewhere =
@@ -326,13 +320,7 @@ fn write_system_again(verified: &VerifiedFrame<'_>, key: &SegmentKey) {
         (FrameKind::Close, None, None, None) => SystemFrame::Close,
         other => panic!("no frame is like this: {other:?}"),
     };
-    let place = FramePlace {
-        offset: frame.offset(),
-        incarnation: header.incarnation,
-        durable_through: header.durable_through,
-        first_position: header.first_position,
-        recorded_at: header.recorded_at,
-    };
+    let place = place_of(frame);
     let mut bytes = Vec::new();
     encode_system(system, key, &place, &mut bytes);
     let again = Frame::open(&bytes, key, place.offset).and_then(|frame| frame.verify()).expect("it was just written");
@@ -572,4 +560,16 @@ fn damage(input: &mut Reader<'_>, sound: &[u8], salt: u64, offset: u64) {
     let mut followed = sound.to_vec();
     followed.extend_from_slice(input.rest());
     assert!(is_sound(&followed, &key, offset));
+}
+
+/// Where a frame stands, and when it was made: what writing it again takes.
+fn place_of(frame: &Frame<'_>) -> FramePlace {
+    let header = frame.header();
+    FramePlace {
+        offset: frame.offset(),
+        incarnation: header.incarnation,
+        durable_through: header.durable_through,
+        first_position: header.first_position,
+        recorded_at: header.recorded_at,
+    }
 }
