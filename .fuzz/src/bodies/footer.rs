@@ -2,7 +2,8 @@
 
 use eventfold_codec::{
     Digest, FIRST_FRAME_OFFSET, FOOTER_HEADER_LEN, FooterError, FooterHeader, MAX_SECTIONS, MAX_SEGMENT_LEN,
-    SECTION_ENTRY_LEN, Section, SegmentKey, SegmentSummary, TRAILER_LEN, Trailer, Unsupported, encode_footer,
+    SECTION_ENTRY_LEN, Section, SegmentKey, SegmentSummary, TAIL_ZEROES_LEN, TRAILER_LEN, Trailer, Unsupported,
+    encode_footer,
 };
 
 use super::reader::Reader;
@@ -38,7 +39,7 @@ pub fn footer(data: &[u8]) {
 
 fn written(input: &mut Reader<'_>, salt: u64, offset: u64, repair: bool) {
     let key = SegmentKey::new(salt);
-    let data_end = offset.clamp(FIRST_FRAME_OFFSET, MAX_SEGMENT_LEN - 8);
+    let data_end = offset.clamp(FIRST_FRAME_OFFSET, MAX_SEGMENT_LEN - TAIL_ZEROES_LEN);
     let (first_position, frame_count) = (input.u64() / 2, input.u64());
     let summary = SegmentSummary {
         data_end,
@@ -68,7 +69,8 @@ fn written(input: &mut Reader<'_>, salt: u64, offset: u64, repair: bool) {
     let mut bytes = Vec::new();
     encode_footer(&summary, &sections, &key, &mut bytes);
 
-    let file_len = data_end + bytes.len() as u64;
+    let at = summary.footer_offset();
+    let file_len = at + bytes.len() as u64;
     let trailer = Trailer::decode(&bytes, &key, file_len).expect("it was just written");
     let header = trailer.header(&bytes, &key).expect("it was just written");
     assert_eq!(header.summary, summary);
@@ -79,12 +81,12 @@ fn written(input: &mut Reader<'_>, salt: u64, offset: u64, repair: bool) {
         let from = usize::try_from(entry.offset).expect("it is in memory");
         assert_eq!(header.section(entry, &bytes[from..], &key), Ok(section.bytes));
     }
-    assert!(verify(&bytes, &key, data_end).is_ok(), "it was just written");
+    assert!(verify(&bytes, &key, at).is_ok(), "it was just written");
 
     let mut damaged = bytes.clone();
-    let at = input.below(damaged.len());
-    damaged[at] ^= input.u8().max(1);
-    assert!(verify(&damaged, &key, data_end).is_err(), "a damaged byte at {at} is noticed");
+    let byte = input.below(damaged.len());
+    damaged[byte] ^= input.u8().max(1);
+    assert!(verify(&damaged, &key, at).is_err(), "a damaged byte at {byte} is noticed");
 
     input.patch(&mut bytes);
     for _ in 0..input.u8() % 4 {
@@ -93,9 +95,9 @@ fn written(input: &mut Reader<'_>, salt: u64, offset: u64, repair: bool) {
     let cut = usize::from(input.u8()).saturating_sub(200);
     bytes.truncate(bytes.len() - cut);
     if repair {
-        sums::repair_footer(&mut bytes, salt, data_end);
+        sums::repair_footer(&mut bytes, salt, at);
     }
-    examine(&bytes, salt, data_end);
+    examine(&bytes, salt, at);
 }
 
 /// Gives a length or an offset a value at the edge of what it can be, where sums overflow and parts meet.
@@ -155,7 +157,7 @@ fn examine(bytes: &[u8], salt: u64, offset: u64) {
     match FooterHeader::decode(bytes, &key, offset) {
         Ok(header) => {
             assert!(sums::is_valid_footer_header(bytes, salt, offset));
-            assert_eq!(header.summary.data_end, offset);
+            assert_eq!(header.summary.footer_offset(), offset);
             assert!(header.summary.first_position <= header.summary.end_position);
             assert!(header.summary.append_count <= header.summary.frame_count);
             assert!(header.sections_start() + TRAILER_LEN as u64 <= header.footer_len());

@@ -298,6 +298,7 @@ impl Builder {
                     end_position: self.end.position,
                     ..SegmentSummary::default()
                 };
+                self.bytes.resize(to_usize(summary.footer_offset()), 0);
                 let section = Section { kind: 9, required: false, bytes: input.bytes(40) };
                 encode_footer(&summary, &[section], &self.key, &mut self.bytes);
                 Built::Corrupt

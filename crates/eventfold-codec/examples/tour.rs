@@ -78,12 +78,11 @@ fn main() -> Result<()> {
 fn recover(header: &SegmentHeader, file: &[u8], print: bool) -> Result<()> {
     let info = SegmentInfo::new(header, file.len() as u64);
     let mut scan = SegmentScan::new(info, SegmentEnd::GENESIS, None);
-    while let Progress::Frame(frame) = scan.step(0, file)? {
-        let frame = frame.frame();
+    while let Progress::Frame(verified) = scan.step(0, file)? {
+        let frame = verified.frame();
         if print {
             println!("  {:5}  {:?}, {} bytes", frame.offset(), frame.kind(), frame.bytes().len());
-            for event in frame.events() {
-                let event = event?;
+            for event in verified.events() {
                 println!(
                     "           position {}  stream {} version {}  {} {}  {:?}",
                     event.global_position,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::event::{ProposedEvent, RecordedEvent};
@@ -30,7 +31,8 @@ use crate::stream::{InvalidStreamName, StreamName, StreamRef};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProposedAppend {
-    runs: Vec<(StreamRef, Vec<ProposedEvent>)>,
+    // Most appends are of one run, to one stream: neither is a list of its own then.
+    runs: SmallVec<[(StreamRef, Vec<ProposedEvent>); 1]>,
 }
 
 impl ProposedAppend {
@@ -56,9 +58,10 @@ impl ProposedAppend {
         if count == 0 || count > MAX_EVENTS_PER_APPEND {
             return Err(InvalidAppend::EventCount { count, max: MAX_EVENTS_PER_APPEND });
         }
-        let mut valid = ValidAppend { streams: Vec::new(), events: Vec::with_capacity(count), size: 0, tags: 0 };
+        let mut valid = ValidAppend::default();
         let mut index_of = BTreeMap::new();
-        for (stream, events) in self.runs {
+        let one_run = self.runs.len() == 1;
+        for (stream, mut events) in self.runs {
             if events.is_empty() {
                 continue;
             }
@@ -67,20 +70,19 @@ impl ProposedAppend {
             if let Some(name) = resolved.name.as_ref().filter(|name| name.is_reserved()) {
                 return Err(InvalidAppend::ReservedStreamName { name: name.clone() });
             }
-            let index = *index_of.entry(resolved.id).or_insert(valid.streams.len());
+            let index = if one_run { 0 } else { *index_of.entry(resolved.id).or_insert(valid.streams.len()) };
             if index == valid.streams.len() {
                 valid.streams.push(AppendStream { id: resolved.id, name: None, events: 0 });
             }
             let target = &mut valid.streams[index];
             target.name = target.name.take().or(resolved.name);
-            for mut event in events {
-                valid.size += check_event(valid.events.len(), &event)?;
+            for (number, event) in (valid.events.len()..).zip(&mut events) {
+                valid.size += check_event(number, event)?;
                 valid.tags += event.tags.len();
+                valid.tags_size += event.tags.iter().map(|tag| tag.as_bytes().len()).sum::<usize>();
                 event.event_id.get_or_insert_with(&mut new_id);
-                let (stream, rank) = (small(index), small(valid.streams[index].events as usize));
-                valid.streams[index].events += 1;
-                valid.events.push(PlacedEvent { event, stream, rank });
             }
+            valid.add(index, events);
         }
         if valid.size > MAX_APPEND_SIZE {
             return Err(InvalidAppend::AppendTooLarge { size: valid.size, max: MAX_APPEND_SIZE });
@@ -125,12 +127,15 @@ fn check_event(index: usize, event: &ProposedEvent) -> Result<usize, InvalidAppe
 /// An append that keeps every limit of the format: what encoding takes.
 ///
 /// Its streams are listed in the order in which its events first touch them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValidAppend {
-    streams: Vec<AppendStream>,
-    events: Vec<PlacedEvent>,
+    streams: SmallVec<[AppendStream; 1]>,
+    events: Vec<ProposedEvent>,
+    /// The place of each event; empty where all belong to one stream, and so stand in it as they stand here.
+    places: Vec<EventPlace>,
     size: usize,
     tags: usize,
+    tags_size: usize,
 }
 
 /// A stream that an append writes to.
@@ -144,10 +149,9 @@ pub struct AppendStream {
     pub events: u32,
 }
 
-/// An event and its place among those of its append.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PlacedEvent {
-    pub(crate) event: ProposedEvent,
+/// The index of an event's stream, and how many of the append's events come before it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EventPlace {
     pub(crate) stream: u16,
     pub(crate) rank: u16,
 }
@@ -172,11 +176,31 @@ impl ValidAppend {
 
     /// The events, each with the index of its stream, in the caller's order. Every event has an id.
     pub fn events(&self) -> impl ExactSizeIterator<Item = (usize, &ProposedEvent)> {
-        self.events.iter().map(|placed| (usize::from(placed.stream), &placed.event))
+        self.placed_events().map(|(place, event)| (usize::from(place.stream), event))
     }
 
-    pub(crate) fn placed(&self) -> &[PlacedEvent] {
-        &self.events
+    /// The events with their places.
+    pub(crate) fn placed_events(&self) -> impl ExactSizeIterator<Item = (EventPlace, &ProposedEvent)> {
+        self.events.iter().enumerate().map(|(index, event)| (place_of(&self.places, index), event))
+    }
+
+    /// Adds events that are checked, of the stream with this index.
+    fn add(&mut self, index: usize, mut events: Vec<ProposedEvent>) {
+        if index > 0 && self.places.is_empty() {
+            self.places.extend((0..self.events.len()).map(|rank| EventPlace { stream: 0, rank: small(rank) }));
+        }
+        let target = &mut self.streams[index];
+        let before = target.events as usize;
+        if index > 0 || !self.places.is_empty() {
+            let ranks = before..before + events.len();
+            self.places.extend(ranks.map(|rank| EventPlace { stream: small(index), rank: small(rank) }));
+        }
+        target.events += u32::from(small(events.len() - 1)) + 1;
+        if self.events.is_empty() {
+            self.events = events;
+        } else {
+            self.events.append(&mut events);
+        }
     }
 
     /// The events as the log records them, once the append is encoded with these slots at this place.
@@ -184,23 +208,25 @@ impl ValidAppend {
     /// # Panics
     ///
     /// If `slots` has another length than the append has streams.
-    pub fn recorded(&self, slots: &[StreamSlot], place: &FramePlace) -> impl ExactSizeIterator<Item = RecordedEvent> {
+    pub fn into_recorded(self, slots: &[StreamSlot], place: &FramePlace) -> Vec<RecordedEvent> {
         assert_eq!(slots.len(), self.streams.len(), "one slot for each stream");
-        let (first_position, recorded_at) = (place.first_position, place.recorded_at);
-        self.events.iter().enumerate().map(move |(index, placed)| {
-            let (event, stream) = (&placed.event, usize::from(placed.stream));
-            RecordedEvent {
+        let mut recorded = Vec::with_capacity(self.events.len());
+        for (index, event) in self.events.into_iter().enumerate() {
+            let EventPlace { stream, rank } = place_of(&self.places, index);
+            let stream = usize::from(stream);
+            recorded.push(RecordedEvent {
                 event_id: event.event_id.expect("checking an append gives every event an id"),
                 stream_id: self.streams[stream].id,
-                stream_version: slots[stream].first_version + u64::from(placed.rank),
-                global_position: first_position + index as u64,
-                recorded_at,
-                event_type: event.event_type.clone(),
-                tags: event.tags.clone(),
-                metadata: event.metadata.clone(),
-                payload: event.payload.clone(),
-            }
-        })
+                stream_version: slots[stream].first_version + u64::from(rank),
+                global_position: place.first_position + index as u64,
+                recorded_at: place.recorded_at,
+                event_type: event.event_type,
+                tags: event.tags,
+                metadata: event.metadata,
+                payload: event.payload,
+            });
+        }
+        recorded
     }
 
     /// The number of events, 1 to [`MAX_EVENTS_PER_APPEND`].
@@ -211,6 +237,11 @@ impl ValidAppend {
     /// What counts towards [`MAX_APPEND_SIZE`]: the sizes of all events.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// The tags of all events: how many, and their bytes.
+    pub fn tags(&self) -> (usize, usize) {
+        (self.tags, self.tags_size)
     }
 
     /// The length of the frame that holds this append, where `with_name` says of each stream whether its name is stored
@@ -228,6 +259,11 @@ impl ValidAppend {
             + names;
         len.next_multiple_of(8)
     }
+}
+
+/// The place of event `index`.
+fn place_of(places: &[EventPlace], index: usize) -> EventPlace {
+    places.get(index).copied().unwrap_or_else(|| EventPlace { stream: 0, rank: small(index) })
 }
 
 /// What is wrong with an append. Indexes count from 0, in the append's order.

@@ -95,6 +95,14 @@ impl SegmentKey {
         self.place_tag ^ place(offset)
     }
 
+    /// The checksum of page `index` of a paged section of kind `kind`, where the footer, or the file's own header, stands at
+    /// `offset`: so that one page of an index is verified by itself.
+    pub fn page(&self, offset: u64, kind: u16, index: u32, bytes: &[u8]) -> u32 {
+        let place = domain_key(self.salt, 9) ^ place(offset);
+        let section = place.wrapping_add(u32::from(kind).wrapping_mul(INDEX_STEP));
+        crc32c(bytes) ^ section.wrapping_add(index.wrapping_mul(INCARNATION_STEP))
+    }
+
     pub(crate) fn footer(&self, part: FooterPart, offset: u64, index: u16, bytes: &[u8]) -> u32 {
         crc32c(bytes) ^ indexed(domain_key(self.salt, part as u64) ^ place(offset), u32::from(index))
     }

@@ -19,7 +19,7 @@ use crate::text::{EventType, Tag};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProposedEvent {
-    /// The event's id, by which an append sent twice is recognised; filled in at submission where there is none.
+    /// The event's id, by which an append sent twice is recognised; made up at submission where there is none.
     pub event_id: Option<Uuid>,
     /// What kind of event it is.
     pub event_type: EventType,
@@ -43,7 +43,12 @@ impl ProposedEvent {
         }
     }
 
-    /// The event with this id.
+    /// The event with this id: any UUID that no other event has, random ones for example.
+    ///
+    /// It is what makes an append safe to send again when its answer was lost. Each event of it needs an id that was
+    /// set before the first try and stays the same: an append with the same ids and contents is recognised, and answered with
+    /// what was recorded the first time. Events without one get another id with each try, so nobody can tell that they are
+    /// the same.
     #[must_use]
     pub fn with_id(mut self, event_id: Uuid) -> Self {
         self.event_id = Some(event_id);
@@ -66,9 +71,13 @@ impl ProposedEvent {
 
     /// What counts towards [`MAX_EVENT_SIZE`](crate::MAX_EVENT_SIZE): type, tags, metadata and payload.
     pub fn size(&self) -> usize {
-        let tags: usize = self.tags.iter().map(|tag| tag.as_bytes().len()).sum();
-        self.event_type.as_bytes().len() + tags + self.metadata.len() + self.payload.len()
+        size(&self.event_type, &self.tags, &self.metadata, &self.payload)
     }
+}
+
+fn size(event_type: &EventType, tags: &[Tag], metadata: &Bytes, payload: &Bytes) -> usize {
+    let tags: usize = tags.iter().map(|tag| tag.as_bytes().len()).sum();
+    event_type.as_bytes().len() + tags + metadata.len() + payload.len()
 }
 
 /// An event as it stands in the log. Clones share their bytes.
@@ -92,6 +101,13 @@ pub struct RecordedEvent {
     pub metadata: Bytes,
     /// The event's own bytes.
     pub payload: Bytes,
+}
+
+impl RecordedEvent {
+    /// What counts towards [`MAX_EVENT_SIZE`](crate::MAX_EVENT_SIZE): type, tags, metadata and payload.
+    pub fn size(&self) -> usize {
+        size(&self.event_type, &self.tags, &self.metadata, &self.payload)
+    }
 }
 
 /// What an append expects of a stream.

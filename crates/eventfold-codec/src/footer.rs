@@ -6,7 +6,7 @@ use crate::checksum::{self, ChecksumMismatch, FooterPart, SegmentKey};
 use crate::digest::Digest;
 use crate::error::Unsupported;
 use crate::layout::layout;
-use crate::limits::{FIRST_FRAME_OFFSET, MAX_SEGMENT_LEN};
+use crate::limits::{FIRST_FRAME_OFFSET, MAX_SEGMENT_LEN, TAIL_ZEROES_LEN};
 
 layout! {
     /// Table "footer header".
@@ -59,6 +59,9 @@ layout! {
 /// The version of the footer this crate writes, and the newest it reads.
 pub const FOOTER_VERSION: u32 = 1;
 
+/// What a footer's offset is a multiple of.
+pub const FOOTER_ALIGN: u64 = 4096;
+
 /// Bytes of a footer's header.
 pub const FOOTER_HEADER_LEN: usize = footer_header::SIZE;
 
@@ -81,7 +84,7 @@ const SECTION_REQUIRED: u16 = 1;
 /// What a footer says of its segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentSummary {
-    /// Where the segment's last frame ends, and the footer starts.
+    /// Where the segment's last frame ends. The footer starts [behind it](Self::footer_offset).
     pub data_end: u64,
     /// Position of the segment's first event.
     pub first_position: u64,
@@ -105,6 +108,13 @@ pub struct SegmentSummary {
     pub previous_byte_digest: Digest,
     /// The logical digest of the segment before.
     pub previous_logical_digest: Digest,
+}
+
+impl SegmentSummary {
+    /// Where the footer starts: in a block of its own, so that one bad sector can't take the last frame and the footer.
+    pub fn footer_offset(&self) -> u64 {
+        self.data_end.next_multiple_of(FOOTER_ALIGN)
+    }
 }
 
 /// Why a footer can't be used. It can be made again from the frames.
@@ -208,7 +218,7 @@ pub struct Section<'a> {
 /// If the kinds do not ascend from 1, there are more than [`MAX_SECTIONS`], or the summary contradicts itself.
 pub fn encode_footer(summary: &SegmentSummary, sections: &[Section<'_>], key: &SegmentKey, out: &mut Vec<u8>) {
     assert!(sections.len() <= MAX_SECTIONS, "a footer has at most {MAX_SECTIONS} sections");
-    let at = summary.data_end;
+    let at = summary.footer_offset();
     let mut offset = (FOOTER_HEADER_LEN + SECTION_ENTRY_LEN * sections.len()) as u64;
     let mut directory = Vec::with_capacity(SECTION_ENTRY_LEN * sections.len());
     for section in sections {
@@ -318,10 +328,10 @@ impl FooterHeader {
             directory_checksum: footer_header::DIRECTORY_CHECKSUM.get_u32(bytes),
             checksum,
         };
-        if header.summary.data_end != offset {
-            return Err(FooterError::Malformed("data_end must be the footer's own offset"));
-        }
         header.check()?;
+        if header.summary.footer_offset() != offset {
+            return Err(FooterError::Malformed("data_end must be right before the footer's own offset"));
+        }
         Ok(header)
     }
 
@@ -345,7 +355,7 @@ impl FooterHeader {
         footer_header::PREVIOUS_BYTE_DIGEST.set(&mut bytes, summary.previous_byte_digest.0);
         footer_header::PREVIOUS_LOGICAL_DIGEST.set(&mut bytes, summary.previous_logical_digest.0);
         footer_header::DIRECTORY_CHECKSUM.set_u32(&mut bytes, self.directory_checksum);
-        let at = summary.data_end;
+        let at = summary.footer_offset();
         self.checksum = key.footer(FooterPart::Header, at, 0, &bytes[..footer_header::HEADER_CHECKSUM.offset]);
         footer_header::HEADER_CHECKSUM.set_u32(&mut bytes, self.checksum);
         bytes
@@ -361,7 +371,8 @@ impl FooterHeader {
         if !self.footer_len.is_multiple_of(8) || self.footer_len < least || self.footer_len > MAX_FOOTER_LEN {
             return Err(FooterError::Malformed("footer_len must hold its parts"));
         }
-        if !summary.data_end.is_multiple_of(8) || !(FIRST_FRAME_OFFSET..=MAX_SEGMENT_LEN).contains(&summary.data_end) {
+        let ends = FIRST_FRAME_OFFSET..=MAX_SEGMENT_LEN - TAIL_ZEROES_LEN;
+        if !summary.data_end.is_multiple_of(8) || !ends.contains(&summary.data_end) {
             return Err(FooterError::Malformed("data_end must be where a frame can end"));
         }
         if summary.first_position > summary.end_position || summary.append_count > summary.frame_count {
@@ -405,7 +416,7 @@ impl FooterHeader {
     }
 
     fn read_directory(&self, directory: &[u8], key: &SegmentKey) -> Result<Vec<SectionEntry>, FooterError> {
-        let found = key.footer(FooterPart::Directory, self.summary.data_end, 0, directory);
+        let found = key.footer(FooterPart::Directory, self.summary.footer_offset(), 0, directory);
         checksum::compare(self.directory_checksum, found)
             .map_err(|mismatch| FooterError::Checksum { part: "directory", mismatch })?;
         let mut entries = Vec::with_capacity(self.section_count as usize);
@@ -443,7 +454,7 @@ impl FooterHeader {
         let truncated = FooterError::Truncated { needed: entry.len, available: bytes.len() as u64 };
         let len = usize::try_from(entry.len).map_err(|_| truncated)?;
         let (section, padding) = bytes.split_at_checked(len).ok_or(truncated)?;
-        let found = key.footer(FooterPart::Section, self.summary.data_end, entry.kind, section);
+        let found = key.footer(FooterPart::Section, self.summary.footer_offset(), entry.kind, section);
         checksum::compare(entry.checksum, found)
             .map_err(|mismatch| FooterError::SectionChecksum { kind: entry.kind, mismatch })?;
         let padding_len = len.next_multiple_of(8) - len;
@@ -466,7 +477,11 @@ pub struct Trailer {
 
 impl Trailer {
     fn of(header: &FooterHeader) -> Self {
-        Self { footer_offset: header.summary.data_end, footer_len: header.footer_len, header_checksum: header.checksum }
+        Self {
+            footer_offset: header.summary.footer_offset(),
+            footer_len: header.footer_len,
+            header_checksum: header.checksum,
+        }
     }
 
     /// Reads the trailer from the last [`TRAILER_LEN`] bytes of a file of `file_len` bytes.
@@ -532,14 +547,14 @@ pub(crate) mod tables {
 mod tests {
     use super::*;
 
-    const OFFSET: u64 = 9000;
+    const OFFSET: u64 = 12_288;
 
     fn key() -> SegmentKey {
         SegmentKey::new(3)
     }
 
     fn sample() -> Vec<u8> {
-        let summary = SegmentSummary { data_end: OFFSET, end_position: 12, ..SegmentSummary::default() };
+        let summary = SegmentSummary { data_end: OFFSET - 8, end_position: 12, ..SegmentSummary::default() };
         let mut bytes = Vec::new();
         encode_footer(&summary, &[Section { kind: 1, required: false, bytes: b"section" }], &key(), &mut bytes);
         bytes

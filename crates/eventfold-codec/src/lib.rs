@@ -73,6 +73,8 @@ mod error;
 mod event;
 mod footer;
 mod frame;
+#[cfg(feature = "serde")]
+mod json;
 mod layout;
 mod limits;
 pub mod recovery;
@@ -86,13 +88,13 @@ pub use digest::{ByteDigest, Digest, LogicalDigest, event_leaf};
 pub use error::{FrameError, Rule, Unsupported};
 pub use event::{ExpectedVersion, ProposedEvent, RecordedEvent};
 pub use footer::{
-    FOOTER_HEADER_LEN, FOOTER_VERSION, FooterError, FooterHeader, MAX_FOOTER_LEN, MAX_SECTIONS, SECTION_ENTRY_LEN,
-    Section, SectionEntry, SegmentSummary, TRAILER_LEN, Trailer, encode_footer,
+    FOOTER_ALIGN, FOOTER_HEADER_LEN, FOOTER_VERSION, FooterError, FooterHeader, MAX_FOOTER_LEN, MAX_SECTIONS,
+    SECTION_ENTRY_LEN, Section, SectionEntry, SegmentSummary, TRAILER_LEN, Trailer, encode_footer,
 };
 pub use frame::{
     Configuration, EventRef, Events, ExtensionArea, ExtensionError, Frame, FrameHeader, FrameKind, FramePlace,
-    KnownFields, Link, PreparedSegment, StreamEntry, StreamSlot, SystemFrame, Tags, VerifiedFrame, encode_append,
-    encode_system,
+    KnownFields, Link, PreparedSegment, StreamEntry, StreamSlot, SystemFrame, Tags, VerifiedEvents, VerifiedFrame,
+    encode_append, encode_system, read_event_in_parts,
 };
 pub use limits::*;
 pub use segment::{
@@ -100,8 +102,3 @@ pub use segment::{
 };
 pub use stream::{InvalidStreamName, NO_STREAM, ResolvedStream, STREAM_NAMESPACE, StreamName, StreamRef};
 pub use text::{EventType, Tag};
-
-/// The README's example, so that it is compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

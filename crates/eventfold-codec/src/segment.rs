@@ -152,12 +152,10 @@ impl SegmentHeader {
             segment_header::FORMAT_VERSION.set_u32(block, FORMAT_VERSION);
             segment_header::STORE_ID.set(block, self.store_id.into_bytes());
             segment_header::SEGMENT_NUMBER.set_u32(block, self.number);
-            segment_header::COPY.set_u32(block, copy);
             segment_header::SALT.set_u64(block, self.salt);
             segment_header::SEGMENT_SIZE.set_u64(block, self.segment_size);
             segment_header::IDEMPOTENCY_WINDOW.set_u32(block, self.idempotency_window);
-            let checksum = checksum::segment_header(copy, &block[..segment_header::CHECKSUM.offset]);
-            segment_header::CHECKSUM.set_u32(block, checksum);
+            seal_copy(block, copy);
         }
     }
 
@@ -179,6 +177,26 @@ impl SegmentHeader {
             (Err(damage), Ok(header)) => Ok((header, HeaderCopies::SecondOnly(damage))),
             (Err(first), Err(second)) => Err(SegmentHeaderError::Damaged(first, second)),
         }
+    }
+
+    /// What the damaged one of the two copies has to be, and the offset it belongs at; `None` where both are sound. `bytes`
+    /// are the start of the segment, as for [`decode`](Self::decode).
+    ///
+    /// It is made from the sound copy and not from what this version reads in it: two sound copies that differ in what is
+    /// reserved would be refused.
+    ///
+    /// # Errors
+    ///
+    /// [`SegmentHeaderError`], as [`decode`](Self::decode) gives it: there is no copy to make the other from.
+    pub fn healed_copy(bytes: &[u8]) -> Result<Option<(u64, Vec<u8>)>, SegmentHeaderError> {
+        let (sound, damaged) = match Self::decode(bytes)?.1 {
+            HeaderCopies::Both => return Ok(None),
+            HeaderCopies::FirstOnly(_) => (0, 1),
+            HeaderCopies::SecondOnly(_) => (HEADER_BLOCK_LEN, 0),
+        };
+        let mut block = bytes[sound..][..HEADER_BLOCK_LEN].to_vec();
+        seal_copy(&mut block, damaged);
+        Ok(Some((u64::from(damaged) * HEADER_BLOCK_LEN as u64, block)))
     }
 
     /// Whether two blocks say the same but for which copy they are. Bytes that are not interpreted yet count too.
@@ -233,6 +251,13 @@ impl SegmentHeader {
         }
         Ok(())
     }
+}
+
+/// Makes a block that is complete otherwise this copy of the header.
+fn seal_copy(block: &mut [u8], copy: u32) {
+    segment_header::COPY.set_u32(block, copy);
+    let checksum = checksum::segment_header(copy, &block[..segment_header::CHECKSUM.offset]);
+    segment_header::CHECKSUM.set_u32(block, checksum);
 }
 
 /// Whether a store can be configured to segments of this size: a multiple of 4,096 between [`MIN_SEGMENT_SIZE`] and
@@ -301,6 +326,23 @@ mod tests {
         zeroed.fill(0);
         assert!(matches!(SegmentHeader::decode(&zeroed), Err(SegmentHeaderError::Damaged(..))));
         assert!(matches!(SegmentHeader::decode(&[]), Err(SegmentHeaderError::Damaged(..))));
+    }
+
+    #[test]
+    fn a_damaged_copy_is_made_again_from_the_other() {
+        // What a later version may keep where this one has nothing is part of it.
+        let sound = with(|block| block[3000] = 9, &[0, 1]);
+        assert_eq!(SegmentHeader::healed_copy(&sound), Ok(None));
+        for at in [0, 60, 3000, 4095, 4096, 5000, 8191] {
+            let mut damaged = sound.clone();
+            damaged[at] ^= 1;
+            let (offset, copy) = SegmentHeader::healed_copy(&damaged).unwrap().unwrap();
+            damaged[usize::try_from(offset).unwrap()..][..copy.len()].copy_from_slice(&copy);
+            assert_eq!(damaged, sound);
+        }
+        let cut = SegmentHeader::healed_copy(&sound[..5000]);
+        assert_eq!(cut, Ok(Some((4096, sound[HEADER_BLOCK_LEN..].to_vec()))));
+        assert!(matches!(SegmentHeader::healed_copy(&[0; 8192]), Err(SegmentHeaderError::Damaged(..))));
     }
 
     #[test]

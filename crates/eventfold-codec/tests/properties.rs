@@ -3,14 +3,18 @@
 mod support;
 
 use bytes::Bytes;
-use eventfold_codec::recovery::{Progress, Proof, RecoveryError, SegmentInfo, SegmentScan, TailEnd, decide};
+use eventfold_codec::recovery::{
+    Boundary, Progress, Proof, RecoveryError, ResumePoint, SegmentFacts, SegmentInfo, SegmentScan, Successor, TailEnd,
+    decide,
+};
 use eventfold_codec::{
-    ExtensionArea, FIRST_FRAME_OFFSET, FRAME_HEADER_LEN, FooterHeader, Frame, FrameKind, RecordedEvent, SegmentHeader,
-    SegmentKey, StreamSlot, TAIL_ZEROES_LEN, Trailer, ValidAppend, encode_append,
+    ExtensionArea, FIRST_FRAME_OFFSET, FRAME_HEADER_LEN, FooterHeader, Frame, FrameError, FrameKind, PreparedSegment,
+    RecordedEvent, SegmentHeader, SegmentKey, StreamSlot, SystemFrame, TAIL_ZEROES_LEN, Trailer, ValidAppend,
+    encode_append, read_event_in_parts,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use support::generate::{append, image};
+use support::generate::{append, build, image, ops};
 use support::image::{Image, scan_all};
 use support::{key, place, valid};
 
@@ -148,24 +152,93 @@ proptest! {
 
         let source = Bytes::from(buffer).slice(noise.len()..);
         let frame = Frame::open(&source, &key(), offset).expect("what was encoded opens");
-        frame.verify().expect("what was encoded verifies");
+        let verified = frame.verify().expect("what was encoded verifies");
         prop_assert_eq!(frame.header(), &header);
         prop_assert_eq!(frame.bytes().len(), len);
         let expected = expected(&append, &slots, position, at.recorded_at);
-        prop_assert_eq!(&append.recorded(&slots, &at).collect::<Vec<_>>(), &expected);
+        prop_assert_eq!(&append.clone().into_recorded(&slots, &at), &expected);
         let shared: Vec<_> = frame.events().map(|event| event.expect("verified").to_shared(&source)).collect();
         prop_assert_eq!(&shared, &expected);
+        prop_assert_eq!(&verified.events().map(|event| event.to_recorded()).collect::<Vec<_>>(), &expected);
+        prop_assert_eq!(verified.events().len(), expected.len());
+        for index in 0..=u32::try_from(expected.len()).expect("a small append") {
+            let behind: Vec<_> = frame.events_from(index).map(|event| event.expect("verified").to_recorded()).collect();
+            prop_assert_eq!(&behind[..], &expected[index as usize..]);
+        }
+        prop_assert_eq!(frame.events_from(u32::MAX).len(), 0);
         for (index, event) in (0..).zip(&expected) {
             let one = frame.event(index).expect("verified");
+            prop_assert_eq!(verified.event(index), Some(one));
             prop_assert_eq!(&one.to_recorded(), event);
             prop_assert_eq!(one.payload.len(), event.payload.len());
         }
         for ((index, stream), slot) in (0..).zip(append.streams()).zip(&slots) {
             let entry = frame.stream(index).expect("verified");
+            prop_assert_eq!(verified.stream(index), Some(entry));
             let name = stream.name.as_deref().filter(|_| slot.with_name);
             prop_assert_eq!((entry.id, entry.first_version, entry.events, entry.name),
                 (stream.id, slot.first_version, stream.events, name));
         }
+        prop_assert_eq!(verified.streams().count(), slots.len());
+        prop_assert_eq!(verified.event(header.event_count), None);
+        prop_assert_eq!(verified.stream(header.stream_count), None);
+    }
+
+    #[test]
+    fn one_event_read_in_parts_is_that_of_the_whole_frame(
+        proposed in append(12),
+        extension in prop::option::of(prop::collection::vec(any::<u8>(), 0..100)),
+        which in any::<prop::sample::Index>(),
+        part in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        flip in 1..=255u8,
+    ) {
+        let append = valid(proposed);
+        let slots = vec![StreamSlot { first_version: 5, with_name: true }; append.streams().len()];
+        let mut extensions = ExtensionArea::default();
+        if let Some(data) = extension {
+            extensions.push(0x0777, &data).expect("one field fits");
+        }
+        let (offset, mut buffer) = (9216, Vec::new());
+        let header = encode_append(&append, &slots, &key(), &place(offset, 77), &extensions, &mut buffer);
+        let source = Bytes::from(buffer);
+        let frame = Frame::open(&source, &key(), offset).expect("what was encoded opens");
+        let index = u32::try_from(which.index(header.event_count as usize)).expect("a few events");
+        let whole = frame.event(index).expect("verified").to_shared(&source);
+
+        let mut parts = Vec::new();
+        let read = read_event_in_parts(&header, &key(), offset, index, |range| {
+            parts.push(range.clone());
+            Ok::<_, FrameError>(source.slice(range))
+        });
+        prop_assert_eq!(read.as_ref(), Ok(&whole));
+        prop_assert!(parts.len() <= 4, "{parts:?}");
+
+        // One byte of one part is not what was written.
+        let damaged = part.index(parts.len());
+        let flipped = at.index(parts[damaged].len());
+        let mut fetched = 0;
+        let read = read_event_in_parts(&header, &key(), offset, index, |range| {
+            let mut bytes = source[range].to_vec();
+            if fetched == damaged {
+                bytes[flipped] ^= flip;
+            }
+            fetched += 1;
+            Ok::<_, FrameError>(Bytes::from(bytes))
+        });
+        // The checksum in the entry of the record before comes along, and is not used.
+        let unused = damaged % 2 == 0 && parts[damaged].len() == 16 && (4..8).contains(&flipped);
+        prop_assert_eq!(read.is_err(), !unused, "{:?}", read);
+
+        // Nor is it taken for an event where a part is cut short.
+        let short = read_event_in_parts(&header, &key(), offset, index, |range| {
+            Ok::<_, FrameError>(source.slice(range.start..range.end - 1))
+        });
+        prop_assert!(matches!(short, Err(FrameError::Truncated { .. })), "{:?}", short);
+        let past = read_event_in_parts(&header, &key(), offset, header.event_count, |range| {
+            Ok::<_, FrameError>(source.slice(range))
+        });
+        prop_assert_eq!(past, Err(FrameError::NoSuchRecord { index: header.event_count }));
     }
 
     #[test]
@@ -197,6 +270,66 @@ proptest! {
             }
         };
         prop_assert_eq!(facts, whole);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    #[test]
+    fn a_scan_that_is_resumed_comes_to_the_same_facts_and_the_same_decision(
+        salt in any::<u64>(),
+        (before, after) in (ops(10), ops(10)),
+        announces in any::<bool>(),
+        follows in prop::option::of(any::<bool>()),
+        damage in prop::option::of((any::<prop::sample::Index>(), 1..200usize, any::<u8>())),
+    ) {
+        let mut image = build(Image::first(salt), before);
+        let prepared = announces.then_some(PreparedSegment { salt: 9 });
+        let announced = image.end();
+        if let Some(prepared) = prepared {
+            image.system(SystemFrame::Prepared(prepared));
+        }
+        let image = build(image, after);
+        let end = image.segment_end();
+        // The next segment's link, or a leftover of one that an earlier run wrote.
+        let successor = follows.map(|stale| Successor {
+            link: end.link(),
+            position: end.position,
+            incarnation: if stale { end.incarnation - 1 } else { end.incarnation },
+        });
+        let mut file = image.file();
+        if let Some((at, len, with)) = damage {
+            let frames = &mut file[index(FIRST_FRAME_OFFSET)..image.bytes.len()];
+            let start = at.index(frames.len());
+            let end = (start + len).min(frames.len());
+            frames[start..end].iter_mut().for_each(|old| *old ^= with);
+        }
+        let whole = image.scan(&file, successor).expect("damage is never a newer version");
+        let decision = decide(std::slice::from_ref(&whole), false);
+        let mut highest_incarnation = 0;
+        for (start, last) in &image.frames {
+            let offset = start + u64::from(last.frame_len);
+            if offset > whole.frames_end {
+                break;
+            }
+            highest_incarnation = highest_incarnation.max(last.incarnation);
+            let prepared = prepared.filter(|_| announced <= *start);
+            let from = ResumePoint { offset, last: *last, highest_incarnation, prepared };
+            let mut scan = SegmentScan::resume(whole.info, image.before, successor, from);
+            prop_assert_eq!(scan.proven(), offset);
+            // Nothing below is there to be read.
+            while let Progress::Frame(_) = scan.step(offset, &file[index(offset)..]).expect("as before") {}
+            let facts = scan.finish();
+            if offset <= whole.proven.offset {
+                prop_assert_eq!(&facts, &whole);
+                prop_assert_eq!(&decide(&[facts], false), &decision);
+            } else {
+                // More is known to have been synced than the frames say, and nothing else is different.
+                let proven = Boundary { offset, position: last.end_position() };
+                prop_assert_eq!(&facts, &SegmentFacts { proven, ..whole.clone() });
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::extension::KnownFields;
 use super::header::{FLAG_REQUIRED_EXTENSION, FrameHeader, FrameKind, RECORD_ENTRY_LEN};
 use super::record::{EventRef, ParsedEvent, StreamEntry, record_entry};
+use super::verified::VerifiedFrame;
 use crate::checksum::{self, SegmentKey};
 use crate::error::{FrameError, Rule};
 use crate::limits::{FRAME_HEADER_LEN, MAX_APPEND_SIZE};
@@ -31,7 +32,21 @@ impl<'a> Frame<'a> {
     /// version.
     #[inline]
     pub fn open(bytes: &'a [u8], key: &SegmentKey, offset: u64) -> Result<Self, FrameError> {
-        let header = FrameHeader::read(bytes, key, offset)?;
+        Self::with_header(FrameHeader::read(bytes, key, offset)?, bytes, key, offset)
+    }
+
+    /// Opens a frame whose header was [read](FrameHeader::read) from these bytes before, without summing it again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    #[inline]
+    pub fn with_header(
+        header: FrameHeader,
+        bytes: &'a [u8],
+        key: &SegmentKey,
+        offset: u64,
+    ) -> Result<Self, FrameError> {
         let kind = header.check(offset)?;
         let Some(bytes) = bytes.get(..header.frame_len as usize) else {
             return Err(FrameError::Truncated { needed: u64::from(header.frame_len), available: bytes.len() as u64 });
@@ -93,14 +108,14 @@ impl<'a> Frame<'a> {
 
     /// All events, each verified as it is reached.
     pub fn events(&self) -> Events<'a> {
-        let (before, entries) = self.table().split_at(self.header.stream_count as usize);
-        Events {
-            frame: *self,
-            next: 0,
-            start: before.last().map_or(self.header.records_start(), |entry| end_of(*entry)),
-            entries: entries.iter(),
-            stream: None,
-        }
+        self.events_from(0)
+    }
+
+    /// The events from `index` on, each verified as it is reached; none where the frame has not that many. Those before are not
+    /// touched.
+    pub fn events_from(&self, index: u32) -> Events<'a> {
+        let (start, entries) = self.event_entries(index);
+        Events { frame: *self, next: index, start, entries: entries.iter(), stream: None }
     }
 
     /// The fields of the extension area, each with its type, whether this version knows them or not. Nothing vouches for
@@ -150,7 +165,7 @@ impl<'a> Frame<'a> {
         if self.bytes[padding..].iter().any(|byte| *byte != 0) {
             return Err(FrameError::Malformed(Rule::Padding));
         }
-        Ok(VerifiedFrame { frame: *self, fields })
+        Ok(VerifiedFrame::new(*self, fields))
     }
 
     fn verify_body(&self) -> Result<(), FrameError> {
@@ -207,15 +222,38 @@ impl<'a> Frame<'a> {
         table.as_chunks().0
     }
 
-    /// A record's bytes, verified.
+    /// The table's entries of the events from `index` on, and where the first one's record starts.
     #[inline]
-    fn record(&self, index: u32) -> Result<&'a [u8], FrameError> {
+    pub(super) fn event_entries(&self, index: u32) -> (usize, &'a [[u8; RECORD_ENTRY_LEN]]) {
+        let table = self.table();
+        let behind = self.header.stream_count as usize + index as usize;
+        let (before, entries) = table.split_at(behind.min(table.len()));
+        (before.last().map_or(self.header.records_start(), |entry| end_of(*entry)), entries)
+    }
+
+    /// Where record `index` starts, as the table has it, and its entry.
+    #[inline]
+    fn entry(&self, index: u32) -> (usize, [u8; RECORD_ENTRY_LEN]) {
         let table = self.table();
         let start = match index.checked_sub(1) {
             Some(before) => end_of(table[before as usize]),
             None => self.header.records_start(),
         };
-        self.record_between(index, start, table[index as usize])
+        (start, table[index as usize])
+    }
+
+    /// A record's bytes, verified.
+    #[inline]
+    fn record(&self, index: u32) -> Result<&'a [u8], FrameError> {
+        let (start, entry) = self.entry(index);
+        self.record_between(index, start, entry)
+    }
+
+    /// A record's bytes as they stand, if the table leaves them in the frame.
+    #[inline]
+    pub(super) fn record_bytes(&self, index: u32) -> Option<&'a [u8]> {
+        let (start, entry) = self.entry(index);
+        self.bytes.get(start..end_of(entry))
     }
 
     /// The bytes of record `index`, verified, where the record before ends at `start`.
@@ -226,9 +264,7 @@ impl<'a> Frame<'a> {
             .get(start..end_of(entry))
             .filter(|_| start >= self.header.records_start())
             .ok_or(FrameError::Malformed(Rule::RecordEnds))?;
-        let expected = record_entry::CHECKSUM.get_u32(&entry);
-        checksum::compare(expected, self.key.record(self.offset, self.header.incarnation, index, record))
-            .map_err(|mismatch| FrameError::RecordChecksum { index, mismatch })?;
+        verify_record(&self.header, &self.key, self.offset, index, entry, record)?;
         Ok(record)
     }
 
@@ -275,9 +311,24 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Holds a record against the checksum in its entry.
+#[inline]
+pub(super) fn verify_record(
+    header: &FrameHeader,
+    key: &SegmentKey,
+    offset: u64,
+    index: u32,
+    entry: [u8; RECORD_ENTRY_LEN],
+    record: &[u8],
+) -> Result<(), FrameError> {
+    let expected = record_entry::CHECKSUM.get_u32(&entry);
+    checksum::compare(expected, key.record(offset, header.incarnation, index, record))
+        .map_err(|mismatch| FrameError::RecordChecksum { index, mismatch })
+}
+
 /// Where a record ends, as its entry has it.
 #[inline]
-fn end_of(entry: [u8; RECORD_ENTRY_LEN]) -> usize {
+pub(super) fn end_of(entry: [u8; RECORD_ENTRY_LEN]) -> usize {
     record_entry::END.get_u32(&entry) as usize
 }
 
@@ -325,22 +376,3 @@ impl<'a> Iterator for Events<'a> {
 }
 
 impl ExactSizeIterator for Events<'_> {}
-
-/// A frame that was verified whole.
-#[derive(Clone, Copy, Debug)]
-pub struct VerifiedFrame<'a> {
-    frame: Frame<'a>,
-    fields: KnownFields,
-}
-
-impl<'a> VerifiedFrame<'a> {
-    /// The frame.
-    pub fn frame(&self) -> &Frame<'a> {
-        &self.frame
-    }
-
-    /// The fields of its extension area that this version knows.
-    pub fn fields(&self) -> &KnownFields {
-        &self.fields
-    }
-}

@@ -77,13 +77,12 @@ pub fn encode_append(
         }
         frame.end_record();
     }
-    for placed in append.placed() {
-        let event = &placed.event;
+    for (place, event) in append.placed_events() {
         let event_type = event.event_type.as_bytes();
         let fixed = EventFixed {
             event_id: event.event_id.expect("checking an append gives every event an id"),
-            stream_index: placed.stream,
-            rank: placed.rank,
+            stream_index: place.stream,
+            rank: place.rank,
             type_len: text_len(event_type),
             tag_count: u8::try_from(event.tags.len()).expect("a checked event has at most 64 tags"),
             metadata_len: count(event.metadata.len()),

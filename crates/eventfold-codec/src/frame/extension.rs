@@ -3,7 +3,7 @@
 use super::header::FrameKind;
 use crate::error::{FrameError, Rule, Unsupported};
 use crate::layout::layout;
-use crate::limits::{MAX_EXTENSION_LEN, MAX_IDEMPOTENCY_WINDOW};
+use crate::limits::{FRAME_HEADER_LEN, MAX_EXTENSION_LEN, MAX_IDEMPOTENCY_WINDOW};
 
 layout! {
     /// Table "extension field".
@@ -41,6 +41,10 @@ pub(crate) const FIELD_REQUIRED: u16 = 0x8000;
 pub(crate) const FIELD_LINK: u16 = 0x8001;
 pub(crate) const FIELD_CONFIGURATION: u16 = 0x8002;
 pub(crate) const FIELD_SUCCESSOR: u16 = 0x8003;
+
+/// Bytes of a prepared frame.
+pub(crate) const PREPARED_FRAME_LEN: usize =
+    FRAME_HEADER_LEN + (extension_field::SIZE + successor_field::SIZE).next_multiple_of(8);
 
 /// What a link frame says of the segment before its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,16 +4,21 @@ mod decode;
 mod encode;
 mod extension;
 mod header;
+mod parts;
 mod record;
 #[cfg(test)]
 mod rules;
+mod verified;
 
-pub use decode::{Events, Frame, VerifiedFrame};
+pub use decode::{Events, Frame};
 pub use encode::{FramePlace, StreamSlot, SystemFrame, encode_append, encode_system};
 pub use extension::{Configuration, ExtensionArea, ExtensionError, KnownFields, Link, PreparedSegment};
 pub use header::{FrameHeader, FrameKind};
+pub use parts::read_event_in_parts;
 pub use record::{EventRef, StreamEntry, Tags};
+pub use verified::{VerifiedEvents, VerifiedFrame};
 
+pub(crate) use extension::PREPARED_FRAME_LEN;
 pub(crate) use header::{FRAME_MAGIC, RECORD_ENTRY_LEN};
 
 #[cfg(test)]

@@ -1,15 +1,19 @@
 //! Frames whose checksums are right and whose contents are not: what only a faulty writer, or a hand that knows the
 //! salt, can make. Every rule of the format is broken once, and must be seen.
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::header::{RECORD_ENTRY_LEN, frame_header};
 use super::record::{event_record, record_entry, stream_record};
-use super::{ExtensionArea, Frame, FrameKind, FramePlace, StreamSlot, SystemFrame, encode_append, encode_system};
+use super::{
+    ExtensionArea, Frame, FrameHeader, FrameKind, FramePlace, StreamSlot, SystemFrame, encode_append, encode_system,
+    read_event_in_parts,
+};
 use crate::append::ProposedAppend;
 use crate::checksum::SegmentKey;
 use crate::error::{FrameError, Rule, Unsupported};
-use crate::event::ProposedEvent;
+use crate::event::{ProposedEvent, RecordedEvent};
 use crate::limits::{
     EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_EVENT_SIZE, MAX_EVENTS_PER_APPEND, MAX_SEGMENT_LEN, STREAM_RECORD_LEN,
 };
@@ -79,12 +83,24 @@ fn repair_header(bytes: &mut [u8]) {
     frame_header::HEADER_CHECKSUM.set_u32(bytes, checksum);
 }
 
+/// An event as it is read with nothing but the header and the parts it takes in memory.
+fn in_parts(bytes: &[u8], index: u32) -> Result<RecordedEvent, FrameError> {
+    let header = FrameHeader::read(bytes, &key(), OFFSET)?;
+    header.check(OFFSET)?;
+    read_event_in_parts(&header, &key(), OFFSET, index, |range| {
+        let available = bytes.len().min(range.end).saturating_sub(range.start);
+        Ok(Bytes::copy_from_slice(&bytes[range.start.min(bytes.len())..][..available]))
+    })
+}
+
 fn verified(bytes: &[u8]) -> Result<(), FrameError> {
     let frame = Frame::open(bytes, &key(), OFFSET)?;
     let verified = frame.verify().map(|_| ());
     // Reading event by event must not panic either, whatever is wrong; what verifies must read.
-    for event in frame.events() {
+    for (index, event) in (0..).zip(frame.events()) {
         assert!(event.is_ok() || verified.is_err());
+        // Nor is an event taken from parts that would not be taken from the whole.
+        assert_eq!(in_parts(bytes, index).ok(), event.ok().map(|event| event.to_recorded()));
     }
     verified
 }
@@ -164,7 +180,9 @@ fn required_fields_of_newer_versions_are_refused_once_they_are_verified() {
     let mut bytes = Vec::new();
     encode_append(&append, &slots, &key(), &place(), &extensions, &mut bytes);
     assert_eq!(verified(&bytes), Err(Unsupported::ExtensionField { field_type: 0x8042 }.into()));
+    assert_eq!(in_parts(&bytes, 0), Err(Unsupported::ExtensionField { field_type: 0x8042 }.into()));
     bytes[FRAME_HEADER_LEN + 12] ^= 1;
+    assert!(matches!(in_parts(&bytes, 0), Err(FrameError::BodyChecksum(_))));
     assert!(matches!(verified(&bytes), Err(FrameError::BodyChecksum(_))), "a flipped bit is no newer version");
 }
 

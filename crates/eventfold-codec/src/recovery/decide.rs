@@ -31,7 +31,8 @@ pub struct Extent {
 #[non_exhaustive]
 pub enum Step {
     /// Copy these bytes to a new side file, and sync the file and its directory. One that an earlier recovery left stays
-    /// as it is: it may hold what is erased by now.
+    /// as it is: it may hold what is erased by now. Where a loss is [accepted](super::accept_loss), the new one is written
+    /// beside it.
     KeepDropped(Vec<Extent>),
     /// Make the segment's file this long, and sync its length.
     Extend {
@@ -62,16 +63,30 @@ pub enum Step {
         /// The new incarnation.
         incarnation: u32,
     },
-    /// Remove the segment's file and sync the directory: preparing it was cut, and it never held a frame.
+    /// Remove the segment's file and sync the directory: preparing it was cut, and it never held a frame; or what it held is
+    /// [kept](Self::KeepDropped), and its loss was [accepted](super::accept_loss).
     Discard {
         /// The segment's number.
         segment: u32,
+    },
+    /// Prepare the file of the next segment, which is not there: under a new salt, with its header and its length, synced
+    /// with the directory. Then write a prepared frame that names it, with its own offset as `durable_through`: the one that
+    /// stands below names a file that is gone, and the last one counts.
+    Prepare {
+        /// The number of the active segment, which takes the frame. That of the next is one higher.
+        segment: u32,
+        /// Where the frame goes.
+        offset: u64,
+        /// The log's next position.
+        position: u64,
+        /// The new incarnation.
+        incarnation: u32,
     },
     /// Mark the side file done, if there is one.
     FinishSideFile,
 }
 
-/// The decision on a log that is not corrupt.
+/// The decision on a log that is not corrupt, or whose loss is [accepted](super::accept_loss).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {
@@ -225,8 +240,7 @@ pub fn decide(facts: &[SegmentFacts], side_file_pending: bool) -> Result<Recover
     if let Some(unlinked) = later.iter().find(|facts| facts.follows_settled || tail.whole) {
         return Err(lost(unlinked, Proof::MissingLink));
     }
-    let highest = facts.iter().map(|facts| facts.highest_incarnation).max().unwrap_or(0);
-    let incarnation = highest.checked_add(1).ok_or(RecoveryError::IncarnationsExhausted { highest })?;
+    let incarnation = next_incarnation(facts)?;
 
     let dropped: Vec<Extent> = std::iter::once((tail, tail.frames_end))
         .chain(later.iter().map(|facts| (facts, FIRST_FRAME_OFFSET)))
@@ -311,7 +325,13 @@ fn successor_lost(tail: &SegmentFacts, next: Option<&SegmentFacts>) -> Option<Pr
     }
 }
 
-fn lost(facts: &SegmentFacts, proof: Proof) -> RecoveryError {
+/// One more than the highest in any valid header that was seen.
+pub(super) fn next_incarnation(facts: &[SegmentFacts]) -> Result<u32, RecoveryError> {
+    let highest = facts.iter().map(|facts| facts.highest_incarnation).max().unwrap_or(0);
+    highest.checked_add(1).ok_or(RecoveryError::IncarnationsExhausted { highest })
+}
+
+pub(super) fn lost(facts: &SegmentFacts, proof: Proof) -> RecoveryError {
     RecoveryError::Corruption(Box::new(Corruption {
         segment: facts.info.number,
         offset: facts.frames_end,

@@ -5,15 +5,16 @@
 //!
 //! Invariants:
 //! - `end` is where the last accepted frame ends, `position` and `incarnation` are those it leaves behind;
-//! - `boundaries` holds the starts of accepted frames, its front the greatest one not above `proven`;
+//! - `boundaries` holds the starts of the accepted frames that it was shown, its front the greatest one not above `proven`;
+//! - all below `start` is taken as proven: a judge that is resumed was never shown it;
 //! - once something was not accepted, nothing is.
 
 use std::collections::VecDeque;
 
-use super::{Boundary, Broken, Proof, SegmentEnd, SegmentFacts, SegmentInfo, Successor};
+use super::{Boundary, Broken, Proof, ResumePoint, SegmentEnd, SegmentFacts, SegmentInfo, Successor};
 use crate::error::{FrameError, Rule};
 use crate::frame::{FrameHeader, FrameKind, KnownFields, PreparedSegment};
-use crate::limits::{FIRST_FRAME_OFFSET, TAIL_ZEROES_LEN};
+use crate::limits::{FIRST_FRAME_OFFSET, FRAME_ALIGN, MAX_SEGMENT_LEN, TAIL_ZEROES_LEN};
 
 /// What the judge says of a frame that it was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub struct Judge {
     before: SegmentEnd,
     successor: Option<Successor>,
     last: Option<FrameHeader>,
+    start: Boundary,
     end: u64,
     position: u64,
     incarnation: u32,
@@ -53,6 +55,7 @@ impl Judge {
             before,
             successor,
             last: None,
+            start: Boundary { offset: FIRST_FRAME_OFFSET, position: before.position },
             end: FIRST_FRAME_OFFSET,
             position: before.position,
             incarnation: before.incarnation,
@@ -67,6 +70,33 @@ impl Judge {
         }
     }
 
+    /// A judge that has accepted all frames below `from`, and takes them as proven to have been synced.
+    ///
+    /// # Panics
+    ///
+    /// If no frame can end at [`from.offset`](ResumePoint::offset).
+    pub fn resume(info: SegmentInfo, before: SegmentEnd, successor: Option<Successor>, from: ResumePoint) -> Self {
+        let ResumePoint { offset, last, .. } = from;
+        assert!(
+            offset.is_multiple_of(FRAME_ALIGN) && FIRST_FRAME_OFFSET < offset && offset <= MAX_SEGMENT_LEN,
+            "a scan goes on where a frame ends"
+        );
+        let position = last.end_position();
+        // A link older than a frame below it is a leftover, as it is where that frame is shown.
+        let successor = successor.filter(|successor| successor.incarnation >= last.incarnation);
+        Self {
+            last: Some(last),
+            start: Boundary { offset, position },
+            end: offset,
+            position,
+            incarnation: last.incarnation,
+            prepared: from.prepared,
+            whole: successor.is_some_and(|successor| successor.link.end == offset),
+            highest_incarnation: from.highest_incarnation.max(last.incarnation).max(before.incarnation),
+            ..Self::new(info, before, successor)
+        }
+    }
+
     /// Where the next frame is expected, or, once one was not accepted, where the log's frames end.
     pub fn end(&self) -> u64 {
         self.end
@@ -74,8 +104,7 @@ impl Judge {
 
     /// Up to where the accepted frames are known to have been synced, and the position there.
     pub(crate) fn proven(&self) -> Boundary {
-        let none = Boundary { offset: FIRST_FRAME_OFFSET, position: self.before.position };
-        self.boundaries.front().copied().unwrap_or(none)
+        self.boundaries.front().copied().unwrap_or(self.start)
     }
 
     /// Whether the segment was read to where its successor's link says it ends. Nothing beyond belongs to it.

@@ -5,21 +5,24 @@
 //! 1. a [`SegmentScan`] reads a segment's bytes and tells a [`Judge`] what stands where;
 //! 2. the judge's [`SegmentFacts`] say which frames are accepted, where they end, and what stands beyond;
 //! 3. [`decide`] takes the facts of all segments that are not sealed, in order, and says how the log ends, or what proves
-//!    that it is corrupt, and lists what recovery has to do, step by step.
+//!    that it is corrupt, and lists what recovery has to do, step by step. Where it is corrupt, and its owner gives up what is
+//!    lost, [`accept_loss`] does.
 //!
 //! The rules are section 6 of `docs/FORMAT.md`.
 
+mod accept;
 mod decide;
 mod judge;
 mod scan;
 
+pub use accept::accept_loss;
 pub use decide::{Corruption, Extent, Recovery, RecoveryError, Step, TailEnd, decide};
 pub use judge::{Judge, Ruling};
 pub use scan::{Progress, SegmentScan, find_successor, holds_frames};
 
 use crate::error::FrameError;
 use crate::footer::SegmentSummary;
-use crate::frame::{Link, PreparedSegment};
+use crate::frame::{FrameHeader, Link, PreparedSegment};
 use crate::segment::SegmentHeader;
 
 /// What is known of a segment before its frames are read.
@@ -91,6 +94,19 @@ pub struct Successor {
     pub position: u64,
     /// Its incarnation.
     pub incarnation: u32,
+}
+
+/// Where a scan goes on: all below is known to have been accepted and synced, by a checkpoint that was written after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// Where the last frame that was accepted ends.
+    pub offset: u64,
+    /// That frame's header, which was read from the segment again and [checked](FrameHeader::check).
+    pub last: FrameHeader,
+    /// The highest incarnation in any valid header below.
+    pub highest_incarnation: u32,
+    /// The next segment, where a frame below announces it.
+    pub prepared: Option<PreparedSegment>,
 }
 
 /// A place between two frames.

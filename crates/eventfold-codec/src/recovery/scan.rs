@@ -1,6 +1,6 @@
 //! Reading a segment's bytes for the judge.
 
-use super::{Broken, Judge, Ruling, SegmentEnd, SegmentFacts, SegmentInfo, Successor};
+use super::{Broken, Judge, ResumePoint, Ruling, SegmentEnd, SegmentFacts, SegmentInfo, Successor};
 use crate::checksum::SegmentKey;
 use crate::error::{FrameError, Unsupported};
 use crate::footer::{FOOTER_HEADER_LEN, FOOTER_MAGIC, FooterHeader};
@@ -108,12 +108,29 @@ impl SegmentScan {
     /// A scan of the segment `info`, which follows `before`. `successor` is what [`find_successor`] found in the next
     /// segment.
     pub fn new(info: SegmentInfo, before: SegmentEnd, successor: Option<Successor>) -> Self {
+        Self::from_judge(info, Judge::new(info, before, successor))
+    }
+
+    /// A scan that goes on at `from`, as one does that has accepted every frame below. It reads nothing below, takes all of it
+    /// as synced, so that recovery writes none of it again, and comes to the same facts.
+    ///
+    /// Whoever resumes vouches for that: a close frame that was synced, and that ends where the log's frames did when its
+    /// checkpoint was written, does.
+    ///
+    /// # Panics
+    ///
+    /// If no frame can end at [`from.offset`](ResumePoint::offset).
+    pub fn resume(info: SegmentInfo, before: SegmentEnd, successor: Option<Successor>, from: ResumePoint) -> Self {
+        Self::from_judge(info, Judge::resume(info, before, successor, from))
+    }
+
+    fn from_judge(info: SegmentInfo, judge: Judge) -> Self {
         Self {
-            judge: Judge::new(info, before, successor),
             key: SegmentKey::new(info.salt),
             file_len: info.file_len,
-            offset: FIRST_FRAME_OFFSET,
+            offset: judge.end(),
             phase: Phase::Forward,
+            judge,
         }
     }
 
