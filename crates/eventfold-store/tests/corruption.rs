@@ -1,0 +1,345 @@
+//! Every byte that rots, every file that is cut, lost or mixed up: refused, healed, or told.
+//!
+//! What runs by default is a part of it, in under a minute. The whole, every bit of every place that has a meaning and a bit of
+//! every other byte, is `cargo test --release -p eventfold-store --test corruption -- --ignored --nocapture`.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are no tests to the lint")]
+
+#[path = "support/damage.rs"]
+mod damage;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use damage::{Base, Ended, Expect, Outcome, build, check, options, truncate, write_new};
+use eventfold_io::sim::{Keep, Rot, SimDisk};
+use eventfold_store::{Append, Consequence, Error, ExpectedVersion, Healed, ProposedEvent, verify_on};
+
+const SEED: u64 = 1;
+const ALL: [Ended; 3] = [Ended::Closed, Ended::Killed, Ended::Rolling];
+
+/// What became of all cases, and what went wrong.
+#[derive(Default)]
+struct Tally {
+    cases: u64,
+    outcomes: BTreeMap<(&'static str, Outcome), u64>,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, kind: &'static str, base: &Base, sim: &SimDisk, what: impl Fn() -> String) -> Option<Outcome> {
+        self.add_expecting(Expect::one_frame(base), kind, base, sim, what)
+    }
+
+    fn add_expecting(
+        &mut self,
+        expect: Expect,
+        kind: &'static str,
+        base: &Base,
+        sim: &SimDisk,
+        what: impl Fn() -> String,
+    ) -> Option<Outcome> {
+        self.cases += 1;
+        let expect = Expect { deep: self.cases.is_multiple_of(16), ..expect };
+        let outcome = check(base, sim, &expect);
+        match &outcome {
+            Ok(outcome) => *self.outcomes.entry((kind, *outcome)).or_default() += 1,
+            Err(why) => self.fail(base, &format!("{}: {why}", what())),
+        }
+        outcome.ok()
+    }
+
+    fn fail(&mut self, base: &Base, why: &str) {
+        let why = format!("seed {SEED}, {:?}, {why}", base.ended);
+        println!("{why}");
+        self.failures.push(why);
+        assert!(self.failures.len() < 12, "{}", self.failures.join("\n"));
+    }
+
+    fn finish(self) {
+        for ((kind, outcome), count) in &self.outcomes {
+            println!("{kind:>10} {:<16} {count:>8}", format!("{outcome:?}"));
+        }
+        assert!(self.failures.is_empty(), "{}", self.failures.join("\n"));
+    }
+}
+
+/// The files that are damaged: what the lock's file has does not matter.
+fn files(base: &Base) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+    base.files.iter().filter(|(name, _)| *name != "LOCK")
+}
+
+/// Where the last byte that is not zero ends.
+fn content_end(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+fn flip(tally: &mut Tally, base: &Base, name: &str, offset: usize, bits: u8) {
+    let sim = base.sim.fork();
+    assert!(sim.rot(name, offset as u64, Rot::Flip { bits }));
+    sim.crash(&Keep::Everything);
+    let what = || format!("{name}, byte {offset}, bits {bits:#04x}");
+    let outcome = tally.add("flip", base, &sim, what);
+    // Bytes behind the end that the next segment's link names belong to nothing. All others count.
+    let belongs =
+        base.ended != Ended::Rolling || name != "0000000002.segment" || offset < content_end(&base.files[name]);
+    if outcome == Some(Outcome::ServedRight) && belongs {
+        tally.fail(base, &format!("{}: it was not noticed", what()));
+    }
+}
+
+/// The places where every bit has a meaning of its own: the heads of frames, of footers, pages and files.
+fn rich(bytes: &[u8]) -> BTreeSet<usize> {
+    let mut places = BTreeSet::new();
+    places.extend((0..64).chain(4092..4160).chain(8188..8192));
+    for at in (8192..bytes.len().saturating_sub(8)).step_by(8) {
+        if bytes[at..].starts_with(b"\xEFFR\x1A") {
+            places.extend(at..at + 96);
+        }
+        if bytes[at..].starts_with(b"\xEFEVFFTR") {
+            places.extend(at..at + 256 + 5 * 24);
+        }
+        if bytes[at..].starts_with(b"\xEFEVFEND") {
+            places.extend(at..at + 32);
+        }
+    }
+    places.retain(|place| *place < bytes.len());
+    places
+}
+
+fn every_bit(ended: Ended) {
+    let (base, mut tally) = (build(ended, SEED), Tally::default());
+    for (name, bytes) in files(&base) {
+        let rich = rich(bytes);
+        for offset in 0..bytes.len() {
+            let all = rich.contains(&offset);
+            for bit in (0..8).filter(|bit| all || *bit == offset % 8) {
+                flip(&mut tally, &base, name, offset, 1 << bit);
+            }
+        }
+    }
+    tally.finish();
+}
+
+#[test]
+fn an_undamaged_store_is_served_right() {
+    for ended in ALL {
+        let base = build(ended, SEED);
+        assert_eq!(check(&base, &base.sim.fork(), &Expect::one_frame(&base)), Ok(Outcome::ServedRight));
+        let report = verify_on(base.sim.fork().attach(), |_| {}).unwrap();
+        assert_eq!((report.events, report.position), (base.position(), base.position()));
+        assert_eq!(report.bytes, base.files.values().map(|bytes| bytes.len() as u64).sum::<u64>());
+    }
+}
+
+#[test]
+fn a_rotten_bit_is_told_or_healed() {
+    let mut tally = Tally::default();
+    for ended in ALL {
+        let base = build(ended, SEED);
+        for (name, bytes) in files(&base) {
+            for offset in (0..bytes.len()).step_by(997) {
+                flip(&mut tally, &base, name, offset, 1 << (offset % 8));
+            }
+            for (nth, offset) in rich(bytes).into_iter().enumerate() {
+                if nth.is_multiple_of(23) {
+                    flip(&mut tally, &base, name, offset, 1 << (nth / 23 % 8));
+                }
+            }
+        }
+    }
+    tally.finish();
+}
+
+#[test]
+#[ignore = "takes an hour: every byte of the store"]
+fn every_rotten_bit_of_a_closed_store_is_told_or_healed() {
+    every_bit(Ended::Closed);
+}
+
+#[test]
+#[ignore = "takes an hour: every byte of the store"]
+fn every_rotten_bit_of_a_killed_store_is_told_or_healed() {
+    every_bit(Ended::Killed);
+}
+
+#[test]
+#[ignore = "takes an hour: every byte of the store"]
+fn every_rotten_bit_of_a_store_killed_as_it_rolled_is_told_or_healed() {
+    every_bit(Ended::Rolling);
+}
+
+fn cuts(step: usize, near: usize) {
+    let mut tally = Tally::default();
+    for ended in ALL {
+        let base = build(ended, SEED);
+        for (name, bytes) in files(&base) {
+            let end = content_end(bytes);
+            let footer = bytes.windows(8).position(|word| word == b"\xEFEVFFTR\x1A").unwrap_or(end);
+            let mut lengths: BTreeSet<usize> = (0..bytes.len()).step_by(step).collect();
+            for border in [0, 4096, 8192, 8288, footer, end, bytes.len()] {
+                lengths.extend(border.saturating_sub(near)..=border + near);
+            }
+            for len in lengths.into_iter().filter(|len| *len < bytes.len()) {
+                let sim = base.with(|disk| truncate(disk, name, len as u64));
+                tally.add("truncate", &base, &sim, || format!("{name}, cut at {len}"));
+            }
+        }
+    }
+    tally.finish();
+}
+
+#[test]
+fn a_file_that_is_cut_is_told_or_healed() {
+    cuts(2039, 1);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn a_file_that_is_cut_anywhere_is_told_or_healed() {
+    cuts(37, 130);
+}
+
+#[test]
+fn a_block_that_reads_as_zeroes_is_told_or_healed() {
+    let mut tally = Tally::default();
+    for ended in ALL {
+        let base = build(ended, SEED);
+        for (name, bytes) in files(&base) {
+            for block in [512, 4096] {
+                for offset in (0..bytes.len()).step_by(block) {
+                    let sim = base.sim.fork();
+                    if !sim.rot(name, offset as u64, Rot::Zero { len: block as u64 }) {
+                        continue;
+                    }
+                    sim.crash(&Keep::Everything);
+                    // A block can take the last groups together with the headers of all that vouched for them: what is left
+                    // of the last one, less than a KiB of it, has none.
+                    let last = content_end(bytes) <= offset + block + 1024;
+                    let floor = if last { base.proven.saturating_sub(16) } else { base.proven };
+                    let expect = Expect { floor, unreadable_max: 24, deep: false };
+                    tally.add_expecting(expect, "zero", &base, &sim, || format!("{name}, {block} zeroes at {offset}"));
+                }
+            }
+        }
+    }
+    tally.finish();
+}
+
+#[test]
+fn files_that_are_lost_or_mixed_up_are_told_or_healed() {
+    let mut tally = Tally::default();
+    for ended in ALL {
+        let base = build(ended, SEED);
+        let names: Vec<&String> = files(&base).map(|(name, _)| name).collect();
+        let other = build(ended, SEED + 1);
+        for name in &names {
+            let sim = base.with(|disk| disk.remove(name).unwrap());
+            tally.add("remove", &base, &sim, || format!("{name} removed"));
+
+            let sim = base.with(|disk| write_new(disk, name, &other.files[*name]));
+            tally.add("foreign", &base, &sim, || format!("{name} replaced by another store's"));
+
+            for new in new_names(name) {
+                let sim = base.with(|disk| write_new(disk, &new, &base.files[*name]));
+                tally.add("duplicate", &base, &sim, || format!("{name} copied to {new}"));
+
+                let sim = base.with(|disk| {
+                    disk.rename(name, &new).unwrap();
+                    disk.sync_directory().unwrap();
+                });
+                tally.add("rename", &base, &sim, || format!("{name} renamed to {new}"));
+            }
+        }
+        for (first, second) in names.iter().enumerate().flat_map(|(at, a)| names[at + 1..].iter().map(move |b| (a, b)))
+        {
+            let sim = base.with(|disk| {
+                write_new(disk, first, &base.files[*second]);
+                write_new(disk, second, &base.files[*first]);
+            });
+            tally.add("swap", &base, &sim, || format!("{first} and {second} swapped"));
+        }
+    }
+    tally.finish();
+}
+
+/// Other names that a file could get: of other segments, there or not, of other kinds, and of none.
+fn new_names(name: &str) -> Vec<String> {
+    let (_, kind) = name.split_once('.').unwrap();
+    let numbers = [0, 1, 2, 3, 4, 5, 7, u32::MAX];
+    let mut names: Vec<String> = numbers.iter().map(|number| format!("{number:010}.{kind}")).collect();
+    let others = ["0000000000-1.directory", "0000000005.checkpoint", "0000000009-00.dropped", "3.segment"];
+    names.extend(others.map(str::to_owned));
+    names.retain(|new| new != name);
+    names
+}
+
+#[test]
+fn a_damaged_copy_of_a_header_is_made_again_from_the_other() {
+    for ended in ALL {
+        let base = build(ended, SEED);
+        for (name, bytes) in files(&base).filter(|(name, _)| name.ends_with(".segment")) {
+            for offset in [40, 4096 + 40] {
+                let sim = base.sim.fork();
+                assert!(sim.rot(name, offset, Rot::Flip { bits: 1 }));
+                sim.crash(&Keep::Everything);
+                let store = options(9).open_on(sim.attach()).unwrap();
+                let segment = name[..10].parse().unwrap();
+                assert_eq!(store.recovery_report().healed, [Healed::HeaderCopy { segment }], "{ended:?} {name}");
+                store.close().unwrap();
+                assert_eq!(sim.contents(name).unwrap()[..8192], bytes[..8192], "{ended:?} {name}");
+                let report = verify_on(sim.attach(), |_| {}).unwrap();
+                assert!(report.is_sound(), "{ended:?} {name}: {:?}", report.findings);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_header_that_rots_before_its_segment_is_sealed_does_not_spoil_the_digest() {
+    let sim = SimDisk::new(eventfold_io::sim::SimOptions::new(SEED));
+    let mut store = options(SEED).open_on(sim.attach()).unwrap();
+    let event = |n: u8| ProposedEvent::new("Added", vec![n; 4000]);
+    store.append("a", ExpectedVersion::Any, vec![event(0)]).unwrap();
+    assert!(sim.rot("0000000000.segment", 100, Rot::Flip { bits: 1 }));
+    sim.evict();
+    for n in 1..40 {
+        store.append_all(Append::new().events("a", vec![event(n)])).unwrap();
+    }
+    store.close().unwrap();
+    let report = verify_on(sim.attach(), |_| {}).unwrap();
+    assert!(report.sealed_segments >= 2, "{report:?}");
+    assert_eq!((report.findings.len(), report.worst()), (1, Some(Consequence::Heals)), "{:?}", report.findings);
+    options(SEED).open_on(sim.attach()).unwrap().close().unwrap();
+    let report = verify_on(sim.attach(), |_| {}).unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+#[test]
+fn a_checkpoint_behind_which_was_appended_is_no_damage_and_is_removed() {
+    let base = build(Ended::Closed, SEED);
+    let sim = base.sim.fork();
+    let mut store = options(9).open_on(sim.attach()).unwrap();
+    assert!(store.recovery_report().checkpoint);
+    store.append("later", ExpectedVersion::Any, vec![ProposedEvent::new("Later", "")]).unwrap();
+    sim.kill();
+    drop(store);
+    let store = options(10).open_on(sim.attach()).unwrap();
+    assert!(!store.recovery_report().checkpoint);
+    assert_eq!(store.recovery_report().healed, []);
+    assert_eq!(store.global_position(), base.position() + 1);
+    assert!(!sim.names().iter().any(|name| name.ends_with(".checkpoint")), "{:?}", sim.names());
+}
+
+#[test]
+fn a_footer_is_not_written_again_in_a_store_that_is_refused() {
+    let base = build(Ended::Killed, SEED);
+    let sim = base.sim.fork();
+    let first = "0000000000.segment";
+    let end = base.files[first].len() as u64;
+    assert!(sim.rot(first, end - 1, Rot::Flip { bits: 1 }));
+    assert!(sim.rot("0000000002.segment", 8192, Rot::Zero { len: 64 }));
+    sim.crash(&Keep::Everything);
+    let before = damage::contents(&sim);
+    assert!(matches!(options(9).open_on(sim.attach()), Err(Error::Corrupt(_))));
+    assert_eq!(damage::contents(&sim), before);
+}
