@@ -1,81 +1,18 @@
-//! A disk that fails, fills up or runs out of handles under a store: what the caller is told, what readers see, and what is
+//! A disk that fails under a store: what the caller is told, what readers see, and what is
 //! there when the store is opened again.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it does not expect has failed")]
 
 mod support;
 
-use std::sync::Arc;
-
-use eventfold_io::sim::{FailedPages, Fault, FaultKind, Keep, SimDisk, SimOptions, When};
+use eventfold_io::sim::{FailedPages, Fault, FaultKind, Keep, SimDisk, When};
 use eventfold_io::{IoErrorKind, Operation};
-use eventfold_store::{
-    Append, Error, ErrorKind, ExpectedVersion, Healed, NotStaged, ProposedEvent, ReadError, RecordedEvent, Store,
-    StoreOptions, TailEnd,
-};
-use support::Seeded;
+use eventfold_store::{Append, Error, ErrorKind, Healed, NotStaged, ReadError, RecordedEvent, Store, TailEnd};
 use support::crash::{check, try_check};
-use uuid::Uuid;
-
-const EIO: IoErrorKind = IoErrorKind::DeviceFailed;
-const FAILED_PAGES: [FailedPages; 3] = [FailedPages::Dropped, FailedPages::KeptDirty, FailedPages::Clean];
-
-fn new_disk(seed: u64) -> SimDisk {
-    SimDisk::new(SimOptions::new(seed))
-}
-
-fn options(seed: u64) -> StoreOptions {
-    Store::builder().segment_size(64 << 10).background(false).environment(Arc::new(Seeded::new(seed)))
-}
-
-fn open(sim: &SimDisk) -> Result<Store, Error> {
-    // Salts must differ from one opening to the next.
-    options(sim.operations()).open_on(sim.attach())
-}
-
-/// An event of this many bytes, with an id that follows from `number`.
-fn event(number: u64, bytes: usize) -> ProposedEvent {
-    let payload = vec![u8::try_from(number % 251).unwrap() + 1; bytes];
-    ProposedEvent::new("Changed", payload).with_id(Uuid::from_u128(u128::from(number) + 1)).with_tags(["every"])
-}
-
-fn append(store: &mut Store, number: u64, bytes: usize) -> Result<Vec<RecordedEvent>, Error> {
-    store.append("order-1", ExpectedVersion::Any, vec![event(number, bytes)])
-}
-
-fn failed_sync(pages: FailedPages, reached: Keep) -> Fault {
-    Fault::FailedSync { kind: EIO, pages, reached }
-}
-
-/// Opens the store, takes what it serves for promised, and loses power: it must all be there again.
-fn reopens_for_good(sim: &SimDisk) -> Vec<RecordedEvent> {
-    let store = open(sim).unwrap();
-    let served = check(&store);
-    sim.crash(&Keep::Nothing);
-    drop(store);
-    let mut store = open(sim).unwrap();
-    assert_eq!(check(&store), served, "what was served is lost");
-    append(&mut store, 1_000_000 + sim.operations(), 100).unwrap();
-    store.close().unwrap();
-    let store = open(sim).unwrap();
-    assert_eq!(store.recovery_report().end, Some(TailEnd::Closed));
-    let all = check(&store);
-    assert_eq!(all[..served.len()], served);
-    assert_eq!(all.len(), served.len() + 1);
-    served
-}
-
-fn is_unknown(error: &Error) -> bool {
-    matches!(error, Error::OutcomeUnknown { .. }) && error.kind() == ErrorKind::Unknown
-}
-
-fn is_poisoned(error: &Error) -> bool {
-    matches!(error, Error::Poisoned { .. }) && error.kind() == ErrorKind::Reopen
-}
-
-fn is_full(error: &Error) -> bool {
-    matches!(error, Error::StorageFull { .. }) && error.kind() == ErrorKind::Retry
-}
+use support::failing::{
+    EIO, FAILED_PAGES, append, append_until_refused, event, failed_sync, is_full, is_poisoned, is_unknown, new_disk,
+    open, options, reopens_for_good, torn,
+};
 
 // A write or a sync that fails.
 
@@ -320,23 +257,6 @@ fn what_was_synced_before_a_later_group_or_watermark_is_reported_as_proven() {
 
 // A recovery that fails.
 
-/// A store whose last append was torn.
-fn torn(seed: u64) -> (SimDisk, Vec<RecordedEvent>) {
-    let sim = new_disk(seed);
-    let mut store = open(&sim).unwrap();
-    let mut kept = append(&mut store, 0, 30_000).unwrap();
-    kept.extend(append(&mut store, 1, 30_000).unwrap());
-    kept.extend(append(&mut store, 2, 3000).unwrap());
-    sim.inject(When::on(Operation::SyncData), Fault::Die);
-    append(&mut store, 3, 4000).unwrap_err();
-    drop(store);
-    sim.clear_faults();
-    let units = sim.unsynced().len();
-    assert!(units > 4, "the write has several sectors");
-    sim.crash(&Keep::mask(((1 << units) - 1) & !0b100));
-    (sim, kept)
-}
-
 #[test]
 fn a_read_that_fails_during_recovery_is_an_error_and_changes_nothing() {
     let (sim, kept) = torn(5);
@@ -506,194 +426,6 @@ fn cuts(sim: &SimDisk, fail: bool) -> Vec<(SimDisk, String)> {
     unreachable!("opening does not go on for ever")
 }
 
-// A disk that is full.
-
-#[test]
-fn where_the_next_segment_finds_no_space_the_append_is_refused_and_a_smaller_one_is_not() {
-    let sim = new_disk(1);
-    let mut store = open(&sim).unwrap();
-    sim.set_capacity(0);
-    let mut promised = Vec::new();
-    let mut number = 0;
-    let error = loop {
-        match append(&mut store, number, 20_000) {
-            Ok(events) => promised.extend(events),
-            Err(error) => break error,
-        }
-        number += 1;
-    };
-    assert!(is_full(&error), "{error:?}");
-    assert!(promised.len() >= 4, "the segment that was prepared is used first");
-    assert_eq!(check(&store), promised);
-    assert!(is_full(&append(&mut store, number, 20_000).unwrap_err()), "the disk is still full");
-    promised.extend(append(&mut store, number + 1, 100).unwrap());
-    assert_eq!(check(&store), promised);
-
-    sim.set_capacity(1 << 30);
-    for number in [number, number + 2, number + 3, number + 4] {
-        promised.extend(append(&mut store, number, 20_000).unwrap());
-    }
-    assert_eq!(check(&store), promised);
-    sim.crash(&Keep::Nothing);
-    drop(store);
-    assert_eq!(reopens_for_good(&sim), promised);
-}
-
-#[test]
-fn where_enlarging_finds_no_space_the_append_is_refused() {
-    for first in [None, Some(100)] {
-        for seed in 0..4 {
-            let sim = new_disk(seed);
-            let mut store = open(&sim).unwrap();
-            let mut promised = Vec::new();
-            if let Some(bytes) = first {
-                // Then the large one starts a segment of its own, which is what has to be enlarged.
-                promised = append(&mut store, 0, bytes).unwrap();
-            }
-            sim.set_capacity(sim.used() + 8192);
-            for _ in 0..2 {
-                assert!(is_full(&append(&mut store, 1, 90_000).unwrap_err()));
-                assert_eq!(check(&store), promised);
-            }
-            promised.extend(append(&mut store, 2, 1000).unwrap());
-            sim.set_capacity(1 << 30);
-            promised.extend(append(&mut store, 1, 90_000).unwrap());
-            assert_eq!(check(&store), promised);
-            sim.crash(&Keep::Nothing);
-            drop(store);
-            assert_eq!(reopens_for_good(&sim), promised);
-        }
-    }
-}
-
-#[test]
-fn where_a_footer_finds_no_space_appends_go_on_until_two_segments_wait() {
-    let sim = new_disk(1);
-    let mut store = open(&sim).unwrap();
-    let mut promised = append(&mut store, 0, 30_000).unwrap();
-    sim.inject(When::on(Operation::Write).of("0000000000.segment").always(), Fault::Fail(IoErrorKind::StorageFull));
-    let mut number = 1;
-    let error = loop {
-        match append(&mut store, number, 30_000) {
-            Ok(events) => promised.extend(events),
-            Err(error) => break error,
-        }
-        number += 1;
-    };
-    assert!(is_full(&error), "{error:?}");
-    assert_eq!(promised.len(), 3, "two closed segments and the active one");
-    assert_eq!(check(&store), promised);
-    sim.clear_faults();
-    for number in number..number + 3 {
-        promised.extend(append(&mut store, number, 30_000).unwrap());
-    }
-    assert_eq!(check(&store), promised);
-    store.close().unwrap();
-    assert_eq!(reopens_for_good(&sim), promised);
-}
-
-#[test]
-fn a_store_is_made_as_soon_as_there_is_space_for_it() {
-    for pages in 0..18 {
-        let sim = new_disk(pages);
-        sim.set_capacity(pages * 4096);
-        match open(&sim) {
-            // There is space for the first segment, and none for the next.
-            Ok(mut store) => assert_eq!(append(&mut store, 0, 100).unwrap().len(), 1),
-            Err(error) => {
-                assert!(is_full(&error), "{error:?}");
-                if pages % 2 == 0 {
-                    sim.crash(&Keep::Nothing);
-                }
-                sim.set_capacity(1 << 30);
-                // Where the first segment was done, it only lacks `store.meta`.
-                let store = open(&sim).unwrap();
-                let report = store.recovery_report();
-                assert!(report.created || report.healed.contains(&Healed::Meta), "{report:?}");
-                assert_eq!(check(&store), []);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_recovery_that_finds_no_space_for_what_it_drops_refuses_and_loses_nothing() {
-    let (sim, kept) = torn(4);
-    let capacity = sim.used();
-    for pages in 0..3 {
-        let sim = sim.fork();
-        sim.set_capacity(capacity + pages * 4096);
-        match open(&sim) {
-            Err(error) => assert!(is_full(&error), "{error:?}"),
-            Ok(store) => {
-                assert_eq!(check(&store), kept);
-                continue;
-            }
-        }
-        sim.set_capacity(1 << 30);
-        let store = open(&sim).unwrap();
-        assert_eq!(check(&store), kept);
-        assert_eq!(store.recovery_report().end, Some(TailEnd::Torn));
-    }
-}
-
-#[test]
-fn a_checkpoint_that_finds_no_space_leaves_a_store_that_was_closed() {
-    let sim = new_disk(1);
-    let mut store = open(&sim).unwrap();
-    let promised = append(&mut store, 0, 90_000).unwrap();
-    sim.set_capacity(0);
-    assert!(is_full(&store.close().unwrap_err()));
-    let store = open(&sim).unwrap();
-    assert_eq!(store.recovery_report().end, Some(TailEnd::Closed));
-    assert!(!store.recovery_report().checkpoint);
-    assert_eq!(check(&store), promised);
-    sim.set_capacity(1 << 30);
-    store.close().unwrap();
-    let store = open(&sim).unwrap();
-    assert!(store.recovery_report().checkpoint);
-    assert_eq!(check(&store), promised);
-}
-
-// No handles left.
-
-#[test]
-fn without_handles_opening_and_rolling_are_refused_and_work_again_later() {
-    let sim = new_disk(1);
-    let mut store = open(&sim).unwrap();
-    let mut promised = append(&mut store, 0, 30_000).unwrap();
-    sim.set_max_open_files(Some(0));
-    let mut number = 1;
-    let error = loop {
-        match append(&mut store, number, 30_000) {
-            Ok(events) => promised.extend(events),
-            Err(error) => break error,
-        }
-        number += 1;
-    };
-    assert_eq!(error.kind(), ErrorKind::Retry, "{error:?}");
-    assert_eq!(store.global_position(), promised.len() as u64);
-    sim.set_max_open_files(None);
-    for number in number..number + 3 {
-        promised.extend(append(&mut store, number, 30_000).unwrap());
-    }
-    assert_eq!(check(&store), promised);
-    store.close().unwrap();
-
-    for max in 0.. {
-        sim.set_max_open_files(Some(max));
-        match open(&sim) {
-            Ok(store) => {
-                sim.set_max_open_files(None);
-                assert_eq!(check(&store), promised);
-                assert!(max > 2);
-                break;
-            }
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Retry, "{error:?}"),
-        }
-    }
-}
-
 // Reads that fail.
 
 #[test]
@@ -822,14 +554,7 @@ fn with_a_thread_a_full_disk_is_waited_for_by_the_caller_and_nobody_else() {
     let mut store = open_with_thread(&sim);
     let mut promised = append(&mut store, 0, 30_000).unwrap();
     sim.set_capacity(0);
-    let mut number = 1;
-    let error = loop {
-        match append(&mut store, number, 30_000) {
-            Ok(events) => promised.extend(events),
-            Err(error) => break error,
-        }
-        number += 1;
-    };
+    let (number, error) = append_until_refused(&mut store, 1, 30_000, &mut promised);
     assert!(is_full(&error), "{error:?}");
     assert_eq!(check(&store), promised);
     sim.set_capacity(1 << 30);
@@ -847,15 +572,7 @@ fn with_a_thread_a_segment_that_can_not_be_sealed_stops_appends_and_not_reads() 
     let mut store = open_with_thread(&sim);
     let mut promised = append(&mut store, 0, 30_000).unwrap();
     sim.inject(When::on(Operation::SyncAll).of("0000000000.segment"), failed_sync(FailedPages::Clean, Keep::Nothing));
-    let mut number = 1;
-    let error = loop {
-        match append(&mut store, number, 30_000) {
-            Ok(events) => promised.extend(events),
-            Err(error) => break error,
-        }
-        number += 1;
-        assert!(number < 10, "appends go on though a segment can't be sealed");
-    };
+    let (_, error) = append_until_refused(&mut store, 1, 30_000, &mut promised);
     assert!(is_poisoned(&error), "{error:?}");
     assert_eq!(check(&store), promised);
     assert!(is_poisoned(&store.close().unwrap_err()));

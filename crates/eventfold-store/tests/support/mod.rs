@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it does not expect has failed")]
 
 pub(crate) mod crash;
+pub(crate) mod failing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
