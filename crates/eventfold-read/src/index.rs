@@ -6,11 +6,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use eventfold_store::{Direction, Error, EventLog, Query, QueryItem, RecordedEvent, Snapshot, StreamInfo, StreamRef};
+use eventfold_sync::{clock, poll_until};
 
 use crate::async_reads::AsyncReads;
 use crate::events::Events;
 use crate::hub::Hub;
-use crate::park::{Deadline, poll_until};
 use crate::pool::Offload;
 use crate::source::Source;
 use crate::subscription::{BlockingSubscription, Subscription};
@@ -318,7 +318,7 @@ impl ReadIndex {
     /// [`Error::Closed`] or [`Error::Poisoned`] where the log ends before.
     pub fn wait_until_blocking(&self, position: u64, timeout: Duration) -> Result<Option<u64>, Error> {
         let mut waiting = self.wait_until(position);
-        match poll_until(Deadline::after(timeout), |context| Pin::new(&mut waiting).poll(context)) {
+        match poll_until(clock::now().checked_add(timeout), |context| Pin::new(&mut waiting).poll(context)) {
             Poll::Ready(result) => result.map(Some),
             Poll::Pending => Ok(None),
         }

@@ -39,7 +39,6 @@ mod dispatch;
 mod events;
 mod hub;
 mod index;
-mod park;
 mod pool;
 mod registry;
 mod source;

@@ -3,14 +3,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventfold_store::{BatchLimits, Error, EventLog, RecordedEvent};
+use eventfold_sync::{clock, poll_until};
 use futures_core::Stream;
 
 use crate::cursor::{Cursor, Found, Step};
 use crate::hub::{Hub, Interest};
-use crate::park::{Deadline, poll_until};
 use crate::pool::Offload;
 use crate::source::{DEFAULT_BATCH, Source};
 
@@ -218,10 +218,11 @@ impl BlockingSubscription {
 
     /// The next item, as [`next`](Iterator::next) gives it, or `Pending` where none has come in this time.
     pub fn next_timeout(&mut self, timeout: Duration) -> Poll<Option<Result<SubscriptionEvent, Error>>> {
-        self.next_until(Deadline::after(timeout))
+        self.next_until(clock::now().checked_add(timeout))
     }
 
-    fn next_until(&mut self, deadline: Deadline) -> Poll<Option<Result<SubscriptionEvent, Error>>> {
+    /// Without a bound where there is none.
+    fn next_until(&mut self, until: Option<Instant>) -> Poll<Option<Result<SubscriptionEvent, Error>>> {
         loop {
             match self.place.next() {
                 Next::Item(item) => return Poll::Ready(item),
@@ -230,7 +231,7 @@ impl BlockingSubscription {
                     Err(error) => return Poll::Ready(Some(Err(error))),
                 },
                 Next::Wait { seen, at } => {
-                    match poll_until(deadline, |context| self.place.wait(seen, at, context.waker())) {
+                    match poll_until(until, |context| self.place.wait(seen, at, context.waker())) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                         Poll::Pending => return Poll::Pending,
@@ -245,9 +246,9 @@ impl Iterator for BlockingSubscription {
     type Item = Result<SubscriptionEvent, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.next_until(Deadline::NEVER) {
+        match self.next_until(None) {
             Poll::Ready(item) => item,
-            Poll::Pending => unreachable!("without a deadline it waits until something is there"),
+            Poll::Pending => unreachable!("without a bound it waits until something is there"),
         }
     }
 }

@@ -17,7 +17,7 @@ enum Reading {
     Refused,
 }
 
-thread_local! {
+eventfold_sync::thread_local! {
     static READING: Cell<Reading> = const { Cell::new(Reading::Allowed) };
 }
 
@@ -26,27 +26,27 @@ pub(crate) struct CachedOnly(PhantomData<*const ()>);
 
 impl CachedOnly {
     pub(crate) fn begin() -> Self {
-        READING.set(Reading::Forbidden);
+        READING.with(|reading| reading.set(Reading::Forbidden));
         Self(PhantomData)
     }
 }
 
 impl Drop for CachedOnly {
     fn drop(&mut self) {
-        READING.set(Reading::Allowed);
+        READING.with(|reading| reading.set(Reading::Allowed));
     }
 }
 
 /// Whether this thread's guard has refused a read, so that what was looked up is worth nothing.
 pub(crate) fn is_refused() -> bool {
-    READING.get() == Reading::Refused
+    READING.with(Cell::get) == Reading::Refused
 }
 
 /// Refuses a read where this thread may not.
 pub(crate) fn check(name: &str) -> Result<(), IoError> {
-    if READING.get() == Reading::Allowed {
+    if READING.with(Cell::get) == Reading::Allowed {
         return Ok(());
     }
-    READING.set(Reading::Refused);
+    READING.with(|reading| reading.set(Reading::Refused));
     Err(IoError::new(Operation::Read, io::ErrorKind::WouldBlock.into()).with_name(name))
 }

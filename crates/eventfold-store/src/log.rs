@@ -1,8 +1,8 @@
 //! The log as it is shared: what readers see of the segments, and what they pin.
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, Guard};
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use crate::environment::{Environment, EventIds};
 use crate::error::Poison;
 use crate::segment::{OpenSegment, SealedSegment, Segment};
 use crate::storage::{CacheStats, CountedCache, Storage, counted_cache};
+use crate::sync::{Mutex, PoisonError, RwLock};
 use crate::tail::HotTail;
 use crate::watermark::Watermark;
 

@@ -4,11 +4,11 @@
 //! places alone: when it rolls and the next segment is not ready, or too many wait for their footers.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use eventfold_codec::SegmentHeader;
 use eventfold_io::{DiskFile, IoError, IoErrorKind};
+use eventfold_sync::thread::{self, JoinHandle};
 use uuid::Uuid;
 
 use crate::directory;
@@ -19,6 +19,7 @@ use crate::log::Shared;
 use crate::preparation::{self, PreparedFile};
 use crate::seal::seal;
 use crate::segment::OpenSegment;
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Prepares and seals segments.
 #[derive(Debug)]
@@ -225,13 +226,9 @@ fn ready_after_idle(state: &State) -> bool {
     state.prepare_error.is_some() || state.seal_error.is_some() || state.prepared.is_some()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one thread of a store: named here, and joined by `Maintenance::stop`"
-)]
+/// The one thread of a store, which `Maintenance::stop` joins.
 fn spawn(worker: Arc<Worker>) -> Result<JoinHandle<()>, Error> {
-    let name = "eventfold-seal".to_owned();
-    std::thread::Builder::new().name(name).spawn(move || worker.run()).map_err(|source| Error::NoThread { source })
+    thread::spawn("eventfold-seal", move || worker.run()).map_err(|source| Error::NoThread { source })
 }
 
 impl Worker {

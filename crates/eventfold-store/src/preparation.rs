@@ -1,11 +1,12 @@
 //! Preparing a segment before it is needed: its header and its length synced, then zeroes written ahead of the commits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use eventfold_codec::{FIRST_FRAME_OFFSET, SegmentHeader};
 use eventfold_io::{Disk, DiskFile, IoError, IoErrorKind};
 
 use crate::files::FileName;
+use crate::sync::{Mutex, PoisonError};
 
 /// How many steps a segment is used, and the next one filled, in.
 pub(crate) const STEPS: u64 = 256;

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use eventfold_io::{Access, Disk, DiskFile, IoError};
-use hashbrown::DefaultHashBuilder;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Lifecycle, UnitWeighter, Weighter};
 
 use crate::cached_only;
+use crate::sync::HashBuilder;
 
 /// Bytes of a block. A read that is not cached fetches one; smaller ones cost more reads, larger ones more memory for
 /// events that are read once: 16 KiB is a few dozen typical events.
@@ -53,17 +53,17 @@ pub struct CacheStats {
 }
 
 /// A cache that is bounded by the number of its entries.
-pub(crate) type CountedCache<K, V> = Cache<K, V, UnitWeighter, DefaultHashBuilder>;
+pub(crate) type CountedCache<K, V> = Cache<K, V, UnitWeighter, HashBuilder>;
 
 pub(crate) fn counted_cache<K: Eq + Hash, V: Clone>(max: usize) -> CountedCache<K, V> {
-    Cache::with(max, max as u64, UnitWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+    Cache::with(max, max as u64, UnitWeighter, HashBuilder::default(), DefaultLifecycle::default())
 }
 
 /// The disk as readers see it.
 #[derive(Debug)]
 pub(crate) struct Storage {
     disk: Arc<dyn Disk>,
-    blocks: Cache<BlockKey, Bytes, ByLength, DefaultHashBuilder, CountEvictions>,
+    blocks: Cache<BlockKey, Bytes, ByLength, HashBuilder, CountEvictions>,
     files: CountedCache<u64, Arc<dyn DiskFile>>,
     next_id: AtomicU64,
     hits: AtomicU64,
@@ -109,7 +109,7 @@ impl Storage {
         let lifecycle = CountEvictions(evictions.clone());
         Self {
             disk,
-            blocks: Cache::with(items, cache_bytes, ByLength, DefaultHashBuilder::default(), lifecycle),
+            blocks: Cache::with(items, cache_bytes, ByLength, HashBuilder::default(), lifecycle),
             files: counted_cache(max_open_files),
             next_id: AtomicU64::new(0),
             hits: AtomicU64::new(0),

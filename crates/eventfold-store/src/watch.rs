@@ -1,9 +1,9 @@
 //! Waiting for a log to grow.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::log::{EventLog, Shared};
+use crate::sync::{AtomicBool, Ordering};
 
 /// Waits for a log to grow. [`EventLog::watch`] makes one.
 ///

@@ -7,13 +7,13 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventfold_store::{Commit, Error, NotStaged, PreparedAppend, Store};
+use eventfold_sync::thread::JoinHandle;
+use eventfold_sync::{clock, mpsc};
 
-use crate::clock;
 use crate::group::Group;
 use crate::inbox::Taken;
 use crate::pace::Pace;

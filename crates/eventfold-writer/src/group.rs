@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use eventfold_store::{Error, Staged};
+use eventfold_sync::clock;
 
-use crate::clock;
 use crate::line::Load;
 use crate::request::Asked;
 use crate::shared::Shared;

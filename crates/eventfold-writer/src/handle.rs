@@ -1,11 +1,12 @@
 //! The callers' side.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use eventfold_store::{Append, Error, EventLog, ExpectedVersion, Preparation, ProposedEvent, RecordedEvent, StreamRef};
+use eventfold_sync::poll_until;
 
-use crate::block_on::block_on;
 use crate::inbox::{NotAdmitted, Place};
 use crate::panics::PanicReport;
 use crate::pending::{PendingAppend, Waits};
@@ -175,7 +176,9 @@ impl WriterHandle {
     /// As for [`close`](Self::close).
     pub fn close_blocking(self) -> Result<(), Error> {
         self.shared().inbox.close();
-        block_on(self.shared().wait_end(), None);
+        // The writer tells when it has ended, whatever happened to it.
+        let mut ended = self.shared().wait_end();
+        let _ = poll_until(None, |context| Pin::new(&mut ended).poll(context));
         self.shared().tell_end()
     }
 

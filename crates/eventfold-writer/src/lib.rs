@@ -26,8 +26,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod block_on;
-mod clock;
 mod engine;
 mod group;
 mod handle;
@@ -43,7 +41,6 @@ mod request;
 mod shared;
 mod stats;
 mod sync;
-mod thread;
 mod writer;
 
 pub use handle::WriterHandle;

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::clock;
+use eventfold_sync::clock;
 
 /// Fewer callers than this are not waited for.
 const WAVE_MIN: usize = 8;

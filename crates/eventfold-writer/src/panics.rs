@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::SystemTime;
 
-use crate::clock;
+use eventfold_sync::clock;
 
 /// A panic of one of the writer's threads.
 #[derive(Clone, Debug)]

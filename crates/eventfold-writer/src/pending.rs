@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use eventfold_store::{Error, RecordedEvent};
+use eventfold_sync::poll_until;
 
-use crate::block_on::block_on;
 use crate::request::Answer;
 use crate::shared::Shared;
 
@@ -64,9 +64,10 @@ impl PendingAppend {
     ///
     /// Those of [`WriterHandle::append`](crate::WriterHandle::append).
     pub fn wait(mut self) -> Result<Vec<RecordedEvent>, Error> {
-        match block_on(&mut self.receiver, self.deadline) {
-            Some(received) => self.answered(received),
-            None => Err(self.deadline_passed()),
+        let receiving = &mut self.receiver;
+        match poll_until(self.deadline, |context| Pin::new(&mut *receiving).poll(context)) {
+            Poll::Ready(received) => self.answered(received),
+            Poll::Pending => Err(self.deadline_passed()),
         }
     }
 

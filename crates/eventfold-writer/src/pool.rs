@@ -7,17 +7,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use eventfold_store::Unprepared;
+use eventfold_sync::thread::{JoinHandle, spawn};
 
 use crate::inbox::NotAdmitted;
 use crate::line::{Line, Load};
 use crate::panics::watch_this_thread;
 use crate::request::{Asked, Request};
 use crate::shared::Shared;
-use crate::thread::spawn;
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A few cold appends at once keep a disk busy; more would only compete with readers for it.
 const THREADS_MAX: usize = 4;

@@ -1,3 +1,3 @@
-//! The locks of the inbox, by a name of their own: a test that explores schedules compiles the inbox with other ones.
+//! The locks of this crate, by a name of their own: a test that explores schedules compiles the inbox with other ones.
 
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+pub(crate) use eventfold_sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,16 +1,16 @@
 //! Starting a writer, and waiting for its end.
 
 use std::io;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use eventfold_store::{Error, Store};
+use eventfold_sync::mpsc;
+use eventfold_sync::thread::{JoinHandle, spawn};
 
 use crate::engine::{Engine, sync};
 use crate::handle::WriterHandle;
 use crate::line::Load;
 use crate::shared::Shared;
-use crate::thread::spawn;
 
 /// Requests that are held at once where nothing else is said: enough for a few thousand callers who each wait for an answer.
 pub const DEFAULT_MAX_REQUESTS: usize = 8192;
