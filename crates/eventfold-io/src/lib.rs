@@ -42,9 +42,13 @@ mod read_only;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod std_disk;
+#[cfg(feature = "sim")]
+mod tapped;
 
 pub use disk::{Access, Disk, DiskFile, DiskLock, LockMode};
 pub use error::{IoError, IoErrorKind, Operation};
 pub use name::{MAX_NAME_LEN, check_name};
 pub use read_only::ReadOnlyDisk;
 pub use std_disk::StdDisk;
+#[cfg(feature = "sim")]
+pub use tapped::{Tap, Tapped};

@@ -92,6 +92,10 @@ pub(crate) fn not_opened_for_writing() -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, "the file was opened for reading only")
 }
 
+pub(crate) fn not_a_regular_file() -> io::Error {
+    io::Error::other("it is not a regular file")
+}
+
 pub(crate) fn unexpected_eof(end: u64) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, format!("the file ends at {end}"))
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use eventfold_io::{Access, Disk, IoErrorKind, LockMode, Operation, StdDisk};
+use eventfold_io::{Access, Disk, IoError, IoErrorKind, LockMode, Operation, StdDisk};
 
 /// Says aloud what was not tested, because a test that passes by doing nothing looks like one that passed.
 fn skip(reason: &str) {
@@ -74,6 +74,34 @@ fn the_directory_stays_the_same_when_the_working_directory_changes() {
 }
 
 #[test]
+fn the_directory_stays_the_same_when_it_is_renamed_and_another_takes_its_place() {
+    let parent = tempfile::tempdir().unwrap();
+    let (before, after) = (parent.path().join("before"), parent.path().join("after"));
+    let disk = StdDisk::open_or_create(&before).unwrap();
+    disk.create("a").unwrap();
+    std::fs::rename(&before, &after).unwrap();
+    let other = StdDisk::open_or_create(&before).unwrap();
+    other.create("a").unwrap().write_all_at(b"other", 0).unwrap();
+    other.create("b").unwrap();
+
+    disk.create("b").unwrap();
+    assert_eq!(disk.file_len("a").unwrap(), 0);
+    assert_eq!(disk.open("a", Access::Read).unwrap().len().unwrap(), 0);
+    disk.rename("a", "c").unwrap();
+    disk.remove("b").unwrap();
+    let lock = disk.lock("LOCK", LockMode::Exclusive).unwrap();
+    disk.sync_directory().unwrap();
+    assert_eq!(disk.list().unwrap(), ["LOCK", "c"]);
+    assert_eq!(other.list().unwrap(), ["a", "b"]);
+    assert_eq!(other.file_len("a").unwrap(), 5);
+    drop(lock);
+
+    std::fs::remove_dir_all(&after).unwrap();
+    assert_eq!(disk.create("d").unwrap_err().kind(), IoErrorKind::NotFound);
+    assert_eq!(other.list().unwrap(), ["a", "b"]);
+}
+
+#[test]
 fn allocated_space_is_really_there() {
     let directory = tempfile::tempdir().unwrap();
     let disk = StdDisk::open(directory.path()).unwrap();
@@ -86,6 +114,17 @@ fn allocated_space_is_really_there() {
         skip("this file system does not count reserved space, so allocate can't be seen at work");
     }
     assert_eq!(file.len().unwrap(), 1 << 20);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn syncs_reach_the_system() {
+    // What the kernel makes up in `/proc` is nowhere to be synced to, and asking for it is refused.
+    let disk = StdDisk::open("/proc/self").unwrap();
+    let file = disk.open("comm", Access::ReadWrite).unwrap();
+    let refused = [file.sync_data(), file.sync_all(), disk.sync_directory()].map(|synced| synced.unwrap_err());
+    let operations = [Operation::SyncData, Operation::SyncAll, Operation::SyncDirectory];
+    assert_eq!(refused.each_ref().map(IoError::operation), operations);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use eventfold_store::{
     Append, Error, ExpectedVersion, MIN_SEGMENT_SIZE, NotStaged, ProposedEvent, Query, QueryItem, Store,
 };
 
-use support::observed::{Observed, Observer};
+use support::observed::{Observer, observed};
 use support::{PATIENCE, Polled, append, block_on, event, open, sim};
 
 #[test]
@@ -86,7 +86,7 @@ fn what_is_under_way_when_a_store_fails_is_not_seen_by_anybody() {
     let sim = sim();
     let observer = Arc::new(Observer::default());
     let options = Store::builder().segment_size(MIN_SEGMENT_SIZE).hot_tail_bytes(1 << 12);
-    let mut store = options.open_on(Observed::new(sim.attach(), &observer)).unwrap();
+    let mut store = options.open_on(observed(sim.attach(), &observer)).unwrap();
     let index = ReadIndex::new(store.log());
     let propose = |store: &Store| store.log().prepare(Append::new().events("a", vec![event("T")])).unwrap();
     // The segment is full when an append wants the group before it to be committed.
@@ -272,7 +272,7 @@ fn a_subscription_goes_on_behind_a_read_that_has_panicked() {
     let sim = sim();
     drop(sealed(&sim));
     let observer = Arc::new(Observer::default());
-    let store = uncached(Observed::new(sim.attach(), &observer));
+    let store = uncached(observed(sim.attach(), &observer));
     let index = ReadIndex::new(store.log());
     let mut polled = Polled::new(index.subscribe(Query::all(), 0).unwrap());
     observer.panic_once();
@@ -312,7 +312,7 @@ fn no_poll_reads_the_disk_or_waits_for_one_who_does() {
     let events = sealed(&sim).global_position();
     sim.kill();
     let observer = Arc::new(Observer::default());
-    let mut store = uncached(Observed::new(sim.attach(), &observer));
+    let mut store = uncached(observed(sim.attach(), &observer));
     let index = ReadIndex::new(store.log());
     let queries: [Query; 3] = [Query::all(), QueryItem::new().stream("a").into(), QueryItem::new().types(["T"]).into()];
     let mut polled = queries.map(|query| Polled::new(index.subscribe(query, 0).unwrap()));

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use eventfold_read::{ReadIndex, SubscriptionEvent, SubscriptionOptions};
 use eventfold_store::{Query, QueryItem};
 
-use support::observed::Observed;
+use support::observed::telling;
 use support::{PATIENCE, Polled, Wakes, append, block_on, open, sim};
 
 #[test]
@@ -152,7 +152,7 @@ fn thousands_wait_and_leave() {
 fn threads_end_with_the_last_who_needs_them() {
     for last in 0..3 {
         let (gone, told) = mpsc::channel();
-        let mut store = open(Observed::telling(sim().attach(), gone));
+        let mut store = open(telling(sim().attach(), gone));
         let index = ReadIndex::new(store.log());
         append(&mut store, "a", "T");
         let mut subscription = Polled::new(index.subscribe(Query::all(), 0).unwrap());
@@ -194,7 +194,7 @@ impl std::task::Wake for Task {
 fn a_task_may_be_dropped_by_being_woken() {
     for before_sleep in [true, false] {
         let (gone, told) = mpsc::channel();
-        let mut store = open(Observed::telling(sim().attach(), gone));
+        let mut store = open(telling(sim().attach(), gone));
         let index = ReadIndex::with_reader_threads(store.log(), 1);
         let mut polled = Polled::new(index.subscribe(Query::all(), 0).unwrap());
         if !before_sleep {

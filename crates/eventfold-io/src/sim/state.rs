@@ -6,7 +6,7 @@
 //! - every file is named, now or durably, or has a handle open;
 //! - a number drawn from `random` depends on the operations before it alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::directory::{Directory, Entry, FileId};
@@ -113,8 +113,11 @@ impl State {
 
     pub(super) fn close(&mut self, id: FileId) {
         self.open_files -= 1;
-        self.file_mut(id).handles -= 1;
-        self.forget_unreachable();
+        let file = self.file_mut(id);
+        file.handles -= 1;
+        if file.handles == 0 && !self.named().any(|named| named == id) {
+            self.files.remove(&id);
+        }
     }
 
     pub(super) fn create(&mut self, name: &str) -> Outcome<FileId> {
@@ -135,13 +138,16 @@ impl State {
         self.forget_unreachable();
     }
 
-    fn forget_unreachable(&mut self) {
+    /// The files that have a name, or would have one after some crash.
+    fn named(&self) -> impl Iterator<Item = FileId> {
         let directory = &self.directory;
-        let named = |id: &FileId| {
-            let names = directory.names.values().chain(directory.durable.values());
-            names.chain(directory.unsynced.iter().map(|unsynced| unsynced.change.file())).any(|named| named == id)
-        };
-        self.files.retain(|id, file| file.handles > 0 || named(id));
+        let names = directory.names.values().chain(directory.durable.values());
+        names.chain(directory.unsynced.iter().map(|unsynced| unsynced.change.file())).copied()
+    }
+
+    fn forget_unreachable(&mut self) {
+        let named: BTreeSet<FileId> = self.named().collect();
+        self.files.retain(|id, file| file.handles > 0 || named.contains(id));
     }
 
     pub(super) fn lock(&mut self, id: FileId, mode: LockMode) -> Outcome<()> {

@@ -9,7 +9,7 @@ mod system;
 mod system;
 mod whole;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,9 +79,14 @@ impl StdDisk {
         &self.path
     }
 
-    fn on<T>(&self, operation: Operation, name: &str, call: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, IoError> {
+    fn on<T>(
+        &self,
+        operation: Operation,
+        name: &str,
+        call: impl FnOnce(&system::Directory) -> io::Result<T>,
+    ) -> Result<T, IoError> {
         name::checked(operation, name)?;
-        call(&self.path.join(name)).map_err(|error| IoError::new(operation, error).with_name(name))
+        call(&self.directory).map_err(|error| IoError::new(operation, error).with_name(name))
     }
 }
 
@@ -124,62 +129,49 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     system::Directory::open(path)?.sync()
 }
 
-fn options(access: Access) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(access == Access::ReadWrite);
-    options
+/// Whether opening a file makes it.
+#[derive(Clone, Copy, Debug)]
+enum Creates {
+    Never,
+    IfMissing,
+    /// It must not be there.
+    Always,
 }
 
-/// Nothing but regular files is opened: opening a pipe would wait for ever, and a link is not what `list` shows.
-fn check_regular(path: &Path) -> io::Result<u64> {
-    let metadata = std::fs::symlink_metadata(path)?;
-    if metadata.is_file() { Ok(metadata.len()) } else { Err(io::Error::other("it is not a regular file")) }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the door to disk")]
 impl Disk for StdDisk {
     fn open(&self, name: &str, access: Access) -> Result<Arc<dyn DiskFile>, IoError> {
-        let file = self.on(Operation::Open, name, |path| {
-            check_regular(path)?;
-            options(access).open(path)
+        let file = self.on(Operation::Open, name, |directory| {
+            // Nothing but regular files is opened: opening a pipe would wait for ever, and a link is not what `list` shows.
+            directory.file_len(name)?;
+            directory.open_file(name, access, Creates::Never)
         })?;
         Ok(Arc::new(StdFile { file, name: name.into(), access }))
     }
 
     fn create(&self, name: &str) -> Result<Arc<dyn DiskFile>, IoError> {
         let access = Access::ReadWrite;
-        let file = self.on(Operation::Create, name, |path| options(access).create_new(true).open(path))?;
+        let file = self.on(Operation::Create, name, |directory| directory.open_file(name, access, Creates::Always))?;
         Ok(Arc::new(StdFile { file, name: name.into(), access }))
     }
 
     fn list(&self) -> Result<Vec<String>, IoError> {
-        let list = || {
-            let mut names = Vec::new();
-            for entry in std::fs::read_dir(&self.path)? {
-                let entry = entry?;
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                if name::check_name(&name).is_ok() && entry.file_type()?.is_file() {
-                    names.push(name);
-                }
-            }
-            names.sort_unstable();
-            Ok(names)
-        };
-        list().map_err(|error| IoError::new(Operation::List, error))
+        let mut names = self.directory.names().map_err(|error| IoError::new(Operation::List, error))?;
+        names.retain(|name| name::check_name(name).is_ok());
+        names.sort_unstable();
+        Ok(names)
     }
 
     fn file_len(&self, name: &str) -> Result<u64, IoError> {
-        self.on(Operation::Len, name, check_regular)
+        self.on(Operation::Len, name, |directory| directory.file_len(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), IoError> {
         name::checked(Operation::Rename, to).map_err(|error| error.with_name(from).with_target(to))?;
-        self.on(Operation::Rename, from, |path| std::fs::rename(path, self.path.join(to)))
-            .map_err(|error| error.with_target(to))
+        self.on(Operation::Rename, from, |directory| directory.rename(from, to)).map_err(|error| error.with_target(to))
     }
 
     fn remove(&self, name: &str) -> Result<(), IoError> {
-        self.on(Operation::Remove, name, |path| std::fs::remove_file(path))
+        self.on(Operation::Remove, name, |directory| directory.remove(name))
     }
 
     fn sync_directory(&self) -> Result<(), IoError> {
@@ -187,15 +179,15 @@ impl Disk for StdDisk {
     }
 
     fn lock(&self, name: &str, mode: LockMode) -> Result<DiskLock, IoError> {
-        let file = self.on(Operation::Lock, name, |path| {
+        let file = self.on(Operation::Lock, name, |directory| {
             let (file, locked) = match mode {
                 LockMode::Exclusive => {
-                    let file = options(Access::ReadWrite).create(true).truncate(false).open(path)?;
+                    let file = directory.open_file(name, Access::ReadWrite, Creates::IfMissing)?;
                     let locked = file.try_lock();
                     (file, locked)
                 }
                 LockMode::Shared => {
-                    let file = options(Access::Read).open(path)?;
+                    let file = directory.open_file(name, Access::Read, Creates::Never)?;
                     let locked = file.try_lock_shared();
                     (file, locked)
                 }

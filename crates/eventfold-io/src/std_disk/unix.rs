@@ -4,7 +4,11 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 
-use super::whole;
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+
+use super::{Creates, whole};
+use crate::disk::Access;
+use crate::os;
 
 pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(buffer, offset)
@@ -36,34 +40,34 @@ pub(super) fn write_vectored(file: &File, slices: &[IoSlice<'_>], offset: u64) -
 
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 pub(super) fn sync_data(file: &File) -> io::Result<()> {
-    Ok(rustix::fs::fdatasync(file)?)
+    Ok(fs::fdatasync(file)?)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 pub(super) fn sync_all(file: &File) -> io::Result<()> {
-    Ok(rustix::fs::fsync(file)?)
+    Ok(fs::fsync(file)?)
 }
 
 // `fsync` leaves the bytes in the drive's volatile cache on these.
 
 #[cfg(target_vendor = "apple")]
 pub(super) fn sync_data(file: &File) -> io::Result<()> {
-    Ok(rustix::fs::fcntl_fullfsync(file)?)
+    Ok(fs::fcntl_fullfsync(file)?)
 }
 
 #[cfg(target_vendor = "apple")]
 pub(super) fn sync_all(file: &File) -> io::Result<()> {
-    Ok(rustix::fs::fcntl_fullfsync(file)?)
+    Ok(fs::fcntl_fullfsync(file)?)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")))]
 pub(super) fn sync_data(file: &File) -> io::Result<()> {
-    Ok(rustix::fs::fsync(file)?)
+    Ok(fs::fsync(file)?)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")))]
 pub(super) fn sync_all(file: &File) -> io::Result<()> {
-    Ok(rustix::fs::fsync(file)?)
+    Ok(fs::fsync(file)?)
 }
 
 /// Reserves space, or answers `false` where the file system can't.
@@ -87,7 +91,8 @@ pub(super) fn reserve(_file: &File, _offset: u64, _len: u64) -> io::Result<bool>
     Ok(false)
 }
 
-/// A handle on the directory, to sync it.
+/// A handle on the directory. Files are found by it, not by the directory's path: where somebody renames the directory they are
+/// still those that were opened, and what takes its place is left alone.
 #[derive(Debug)]
 pub(super) struct Directory(File);
 
@@ -104,5 +109,56 @@ impl Directory {
 
     pub(super) fn sync(&self) -> io::Result<()> {
         sync_all(&self.0)
+    }
+
+    pub(super) fn open_file(&self, name: &str, access: Access, creates: Creates) -> io::Result<File> {
+        let access = match access {
+            Access::Read => OFlags::RDONLY,
+            Access::ReadWrite => OFlags::RDWR,
+        };
+        let creates = match creates {
+            Creates::Never => OFlags::empty(),
+            Creates::IfMissing => OFlags::CREATE,
+            Creates::Always => OFlags::CREATE | OFlags::EXCL,
+        };
+        let (flags, mode) = (access | creates | OFlags::CLOEXEC, Mode::from_raw_mode(0o666));
+        Ok(rustix::io::retry_on_intr(|| fs::openat(&self.0, name, flags, mode))?.into())
+    }
+
+    /// The length of a regular file.
+    pub(super) fn file_len(&self, name: &str) -> io::Result<u64> {
+        let found = fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if !FileType::from_raw_mode(found.st_mode).is_file() {
+            return Err(os::not_a_regular_file());
+        }
+        Ok(u64::try_from(found.st_size).expect("no file has fewer bytes than none"))
+    }
+
+    /// The names of regular files.
+    pub(super) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let kind = match entry.file_type() {
+                // Not every file system says so in its directories.
+                FileType::Unknown => {
+                    FileType::from_raw_mode(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
+                }
+                kind => kind,
+            };
+            if kind.is_file() {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(fs::unlinkat(&self.0, name, AtFlags::empty())?)
     }
 }

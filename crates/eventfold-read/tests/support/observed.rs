@@ -1,12 +1,11 @@
 //! A disk that is looked at: which thread reads it, and whether anybody has it still.
 
 use std::collections::BTreeMap;
-use std::io::IoSlice;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, ThreadId};
 
-use eventfold_io::{Access, Disk, DiskFile, DiskLock, IoError, LockMode};
+use eventfold_io::{Disk, Operation, Tap, Tapped};
 
 /// What is known of a disk.
 #[derive(Debug, Default)]
@@ -47,8 +46,13 @@ impl Observer {
     pub(crate) fn panic_once(&self) {
         self.state.lock().unwrap().panics = true;
     }
+}
 
-    fn read(&self) {
+impl Tap for Observer {
+    fn before(&self, operation: Operation, _: Option<&str>) {
+        if operation != Operation::Read {
+            return;
+        }
         let mut state = self.state.lock().unwrap();
         *state.reads.entry(name(thread::current().id())).or_default() += 1;
         let mut state = self.changed.wait_while(state, |state| state.held_back).unwrap();
@@ -58,112 +62,24 @@ impl Observer {
     }
 }
 
-/// A disk that tells its observer, and by being dropped.
+/// A disk that tells its observer.
+pub(crate) fn observed(disk: Arc<dyn Disk>, observer: &Arc<Observer>) -> Arc<dyn Disk> {
+    Arc::new(Tapped::new(disk, observer.clone()))
+}
+
+/// A disk that tells when nobody has it any more.
+pub(crate) fn telling(disk: Arc<dyn Disk>, gone: Sender<()>) -> Arc<dyn Disk> {
+    Arc::new(Tapped::new(disk, Arc::new(Telling(gone))))
+}
+
 #[derive(Debug)]
-pub(crate) struct Observed {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) observer: Arc<Observer>,
-    pub(crate) gone: Option<Sender<()>>,
-}
+struct Telling(Sender<()>);
 
-impl Observed {
-    pub(crate) fn new(disk: Arc<dyn Disk>, observer: &Arc<Observer>) -> Arc<Self> {
-        Arc::new(Self { disk, observer: observer.clone(), gone: None })
-    }
+impl Tap for Telling {}
 
-    pub(crate) fn telling(disk: Arc<dyn Disk>, gone: Sender<()>) -> Arc<Self> {
-        Arc::new(Self { disk, observer: Arc::default(), gone: Some(gone) })
-    }
-
-    fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(ObservedFile { file, observer: self.observer.clone() })
-    }
-}
-
-impl Drop for Observed {
+impl Drop for Telling {
     fn drop(&mut self) {
-        if let Some(gone) = &self.gone {
-            // Who no longer listens has seen enough.
-            let _ = gone.send(());
-        }
-    }
-}
-
-impl Disk for Observed {
-    fn open(&self, name: &str, access: Access) -> Result<Arc<dyn DiskFile>, IoError> {
-        self.disk.open(name, access).map(|file| self.file(file))
-    }
-
-    fn create(&self, name: &str) -> Result<Arc<dyn DiskFile>, IoError> {
-        self.disk.create(name).map(|file| self.file(file))
-    }
-
-    fn list(&self) -> Result<Vec<String>, IoError> {
-        self.disk.list()
-    }
-
-    fn file_len(&self, name: &str) -> Result<u64, IoError> {
-        self.disk.file_len(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<(), IoError> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), IoError> {
-        self.disk.remove(name)
-    }
-
-    fn sync_directory(&self) -> Result<(), IoError> {
-        self.disk.sync_directory()
-    }
-
-    fn lock(&self, name: &str, mode: LockMode) -> Result<DiskLock, IoError> {
-        self.disk.lock(name, mode)
-    }
-}
-
-#[derive(Debug)]
-struct ObservedFile {
-    file: Arc<dyn DiskFile>,
-    observer: Arc<Observer>,
-}
-
-impl DiskFile for ObservedFile {
-    fn name(&self) -> &str {
-        self.file.name()
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, IoError> {
-        self.observer.read();
-        self.file.read_at(buffer, offset)
-    }
-
-    fn write_all_at(&self, buffer: &[u8], offset: u64) -> Result<(), IoError> {
-        self.file.write_all_at(buffer, offset)
-    }
-
-    fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> Result<(), IoError> {
-        self.file.write_vectored_at(slices, offset)
-    }
-
-    fn sync_data(&self) -> Result<(), IoError> {
-        self.file.sync_data()
-    }
-
-    fn sync_all(&self) -> Result<(), IoError> {
-        self.file.sync_all()
-    }
-
-    fn allocate(&self, offset: u64, len: u64) -> Result<(), IoError> {
-        self.file.allocate(offset, len)
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), IoError> {
-        self.file.set_len(len)
-    }
-
-    fn len(&self) -> Result<u64, IoError> {
-        self.file.len()
+        // Who no longer listens has seen enough.
+        let _ = self.0.send(());
     }
 }
