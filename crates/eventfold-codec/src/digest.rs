@@ -161,3 +161,81 @@ fn leaf(event: &EventRef<'_>, bytes: &mut Vec<u8>) -> Digest {
 fn len16(text: &str) -> [u8; 2] {
     u16::try_from(text.len()).expect("types, tags and names have at most 512 bytes").to_le_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::append::ProposedAppend;
+    use crate::checksum::SegmentKey;
+    use crate::event::ProposedEvent;
+    use crate::frame::{
+        Configuration, ExtensionArea, Frame, FramePlace, StreamSlot, SystemFrame, encode_append, encode_system,
+    };
+    use crate::stream::StreamName;
+
+    const PREVIOUS: Digest = Digest([7; 32]);
+
+    #[test]
+    #[cfg_attr(miri, ignore = "so many bytes take minutes there")]
+    fn bytes_are_summed_behind_the_digest_before_however_they_come() {
+        let bytes: Vec<u8> = (0..=250).cycle().take(3 * GATHERED_LEN + 5).collect();
+        let mut hasher = blake3::Hasher::new();
+        let expected = Digest(*hasher.update(&PREVIOUS.0).update(&bytes).finalize().as_bytes());
+        for len in [1000, GATHERED_LEN - PREVIOUS.0.len(), GATHERED_LEN, bytes.len()] {
+            let mut digest = ByteDigest::new(PREVIOUS);
+            bytes.chunks(len).for_each(|piece| digest.update(piece));
+            assert_eq!(digest.finish(), expected, "{len}");
+        }
+        assert_eq!(ByteDigest::new(PREVIOUS).finish(), Digest(*blake3::hash(&PREVIOUS.0).as_bytes()));
+    }
+
+    #[test]
+    fn the_logical_digest_is_put_together_as_the_document_says() {
+        let key = SegmentKey::new(3);
+        let [alpha, beta] = ["alpha", "beta"].map(|name| StreamName::new(name).unwrap().id());
+        let event = |number: u128| ProposedEvent::new("Noted", "payload").with_id(Uuid::from_u128(number));
+        let append = ProposedAppend::new()
+            .events("alpha", vec![event(1).with_tags(["red", "big"]).with_metadata("meta")])
+            .events("beta", vec![event(2)])
+            .events("alpha", vec![event(3)])
+            .check(Uuid::nil)
+            .unwrap();
+        let slots =
+            [StreamSlot { first_version: 3, with_name: true }, StreamSlot { first_version: 0, with_name: false }];
+        let place =
+            FramePlace { offset: 8288, incarnation: 1, durable_through: 8288, first_position: 5, recorded_at: 9 };
+        let mut frames = [const { Vec::new() }; 3];
+        encode_append(&append, &slots, &key, &place, &ExtensionArea::default(), &mut frames[0]);
+        // What stands between the appends of one machine says nothing of the log.
+        encode_system(SystemFrame::Watermark, &key, &place, &mut frames[1]);
+        let configuration = SystemFrame::Configuration(Configuration { idempotency_window: 77 });
+        encode_system(configuration, &key, &place, &mut frames[2]);
+        let mut digest = LogicalDigest::new(PREVIOUS);
+        for frame in &frames {
+            digest.update(&Frame::open(frame, &key, place.offset).unwrap().verify().unwrap());
+        }
+
+        let leaf = |position: u64, version: u64, stream: Uuid, event: u128, contents: &[u8]| {
+            let id = Uuid::from_u128(event);
+            let numbers = [position, version, 9].map(u64::to_le_bytes).concat();
+            *blake3::hash(&[&*numbers, stream.as_bytes(), id.as_bytes(), contents].concat()).as_bytes()
+        };
+        let plain = b"\x05\0Noted\0\0\0\0\0\x07\0\0\0payload";
+        let tagged = b"\x05\0Noted\x02\x03\0red\x03\0big\x04\0\0\0meta\x07\0\0\0payload";
+        let expected = [
+            &PREVIOUS.0,
+            &b"\x01\x03\0\0\0\x01\0\0\0"[..],
+            alpha.as_bytes(),
+            b"\x05\0alpha",
+            &leaf(5, 3, alpha, 1, tagged),
+            &leaf(6, 0, beta, 2, plain),
+            &leaf(7, 4, alpha, 3, plain),
+            b"\x02\x4D\0\0\0",
+        ];
+        assert_eq!(digest.finish(), Digest(*blake3::hash(&expected.concat()).as_bytes()));
+        let append = Frame::open(&frames[0], &key, place.offset).unwrap();
+        assert_eq!(event_leaf(&append.event(1).unwrap()), Digest(leaf(6, 0, beta, 2, plain)));
+    }
+}

@@ -570,6 +570,64 @@ mod tests {
         footer_header::HEADER_CHECKSUM.set_u32(bytes, header);
     }
 
+    /// Reads a footer as one does that is found at the end of a file.
+    fn read(bytes: &[u8]) -> Result<(), FooterError> {
+        let trailer = Trailer::decode(bytes, &key(), OFFSET + bytes.len() as u64)?;
+        let header = trailer.header(bytes, &key())?;
+        for entry in header.directory(bytes, &key(), |_| true)? {
+            header.section(&entry, &bytes[usize::try_from(entry.offset).unwrap()..], &key())?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "so many bytes take minutes there")]
+    fn every_flipped_bit_is_told_by_the_part_it_is_in() {
+        let sound = sample();
+        assert_eq!(read(&sound), Ok(()));
+        let directory = FOOTER_HEADER_LEN + SECTION_ENTRY_LEN;
+        let (padding, trailer) = (directory + b"section".len(), sound.len() - TRAILER_LEN);
+        for bit in 0..sound.len() * 8 {
+            let mut bytes = sound.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let part = match bit / 8 {
+                at if at < FOOTER_HEADER_LEN => "header",
+                at if at < directory => "directory",
+                at if at < padding => "section",
+                at if at < trailer => "padding",
+                _ => "trailer",
+            };
+            match read(&bytes) {
+                Err(FooterError::Checksum { part: told, .. }) => assert_eq!(told, part, "bit {bit}"),
+                Err(FooterError::SectionChecksum { .. }) => assert_eq!(part, "section", "bit {bit}"),
+                Err(FooterError::Malformed(_)) => assert_eq!(part, "padding", "bit {bit}"),
+                Err(FooterError::NoMagic) => assert!(part == "header" || part == "trailer", "bit {bit}"),
+                other => panic!("bit {bit}, in the {part}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_footer_stands_where_it_says_and_has_no_more_sections_than_allowed() {
+        let refused = |change: &dyn Fn(&mut [u8])| {
+            let mut bytes = sample();
+            change(&mut bytes);
+            repair(&mut bytes);
+            matches!(FooterHeader::decode(&bytes, &key(), OFFSET), Err(FooterError::Malformed(_)))
+        };
+        assert!(!refused(&|_| {}));
+        for data_end in [OFFSET - 4096, OFFSET + 8] {
+            assert!(refused(&|bytes| footer_header::DATA_END.set_u64(bytes, data_end)), "{data_end}");
+        }
+        for (sections, is_refused) in [(MAX_SECTIONS, false), (MAX_SECTIONS + 1, true)] {
+            let many = |bytes: &mut [u8]| {
+                footer_header::SECTION_COUNT.set_u32(bytes, u32::try_from(sections).unwrap());
+                footer_header::FOOTER_LEN.set_u64(bytes, 1 << 20);
+            };
+            assert_eq!(refused(&many), is_refused, "{sections}");
+        }
+    }
+
     #[test]
     fn a_section_that_reaches_to_the_largest_number_is_refused() {
         let start = (FOOTER_HEADER_LEN + SECTION_ENTRY_LEN) as u64;

@@ -366,10 +366,10 @@ mod tests {
 
     #[test]
     fn values_out_of_bounds_are_damage() {
-        for (field, value) in [("copy", 2), ("segment_size", 65_537), ("idempotency_window", 1 << 25)] {
+        for (field, value) in [("copy", 1), ("copy", 2), ("segment_size", 65_537), ("idempotency_window", 1 << 25)] {
             let bytes = with(
                 |block| match field {
-                    "copy" => segment_header::COPY.set_u32(block, 2),
+                    "copy" => segment_header::COPY.set_u32(block, u32::try_from(value).unwrap()),
                     "segment_size" => segment_header::SEGMENT_SIZE.set_u64(block, value),
                     _ => segment_header::IDEMPOTENCY_WINDOW.set_u32(block, 1 << 25),
                 },

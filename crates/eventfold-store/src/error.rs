@@ -7,7 +7,7 @@ use eventfold_codec::{
     ExpectedVersion, FooterError, FrameError, InvalidAppend, InvalidStreamName, SegmentHeaderError, StreamName,
     Unsupported,
 };
-use eventfold_io::{IoError, IoErrorKind};
+use eventfold_io::{IoError, IoErrorKind, Operation};
 use uuid::Uuid;
 
 use crate::query::InvalidQuery;
@@ -517,7 +517,8 @@ impl Error {
 fn kind_of(error: &IoError) -> ErrorKind {
     match error.kind() {
         IoErrorKind::StorageFull | IoErrorKind::TooManyOpenFiles | IoErrorKind::Locked => ErrorKind::Retry,
-        IoErrorKind::NotFound => ErrorKind::NotFound,
+        // A file of the store that is gone is a loss; it is not that there are no such events.
+        IoErrorKind::NotFound if error.operation() == Operation::OpenDirectory => ErrorKind::NotFound,
         _ => ErrorKind::Operator,
     }
 }

@@ -451,8 +451,11 @@ impl Snapshot {
             }
         }
         for (part, range) in parts.into_iter().rev() {
-            if let Err(error) = part.appends(range, &mut |id, position| window.push(id, position)) {
-                lost(part.segment().file().name(), error)?;
+            match part.appends(range, &mut |id, position| window.push(id, position)) {
+                Ok(()) => {}
+                // It may be read the next time: a window that lacks what is there would let an append stand twice.
+                Err(ReadError::Io(error)) => return Err(error.into()),
+                Err(damage) => lost(part.segment().file().name(), damage)?,
             }
         }
         for (id, position) in recent {

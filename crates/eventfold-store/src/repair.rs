@@ -172,6 +172,8 @@ pub fn repair_on(
     healing.obsolete.extend(directory.checkpoints.iter().map(|segment| FileName::Checkpoint(*segment)));
     healing.obsolete.extend(directories);
     healing.rest(&storage)?;
+    // A checkpoint that came back would have the log refused for what was just given up.
+    storage.disk().sync_directory()?;
     report.side_file = found.side_file;
     report.repaired = true;
     tracing::warn!(cut = ?report.cut, side_file = ?report.side_file, "a damaged log was cut back to its intact part");

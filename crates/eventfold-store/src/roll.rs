@@ -80,3 +80,27 @@ impl Content {
                 || self.index + append.index > capacity / 2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_measure_rolls_a_segment_at_its_own_bound_and_none_an_empty_one() {
+        let capacity = 64 << 10;
+        let append = Content { bytes: 104, events: 3, index: 120 };
+        let fits = [
+            Content { bytes: capacity - RESERVED_LEN - append.bytes, events: 1, index: 0 },
+            Content { bytes: 0, events: MAX_SEGMENT_EVENTS - append.events, index: 0 },
+            Content { bytes: 0, events: 1, index: capacity / 2 - append.index },
+        ];
+        let more = [(1, 0, 0), (0, 1, 0), (0, 0, 1)];
+        for (mut content, (bytes, events, index)) in fits.into_iter().zip(more) {
+            assert!(!content.rolls_before(&append, capacity), "{content:?}");
+            content.add(&Content { bytes, events, index });
+            assert!(content.rolls_before(&append, capacity), "{content:?}");
+        }
+        let large = Content { bytes: 2 * capacity, events: 2 * MAX_SEGMENT_EVENTS, index: capacity };
+        assert!(!Content::default().rolls_before(&large, capacity));
+    }
+}

@@ -6,6 +6,7 @@ use eventfold_codec::{
     ByteDigest, Digest, FIRST_FRAME_OFFSET, FooterHeader, FrameHeader, LogicalDigest, Section, SegmentHeader,
     SegmentKey, SegmentSummary, VerifiedFrame, encode_footer,
 };
+use eventfold_io::{DiskFile, IoError};
 
 use crate::error::ReadError;
 use crate::file_index::{FileIndex, IndexedFrames, SectionPlace, each_frame, page_count, read_vec};
@@ -117,6 +118,18 @@ impl Summing {
     }
 }
 
+/// Writes zeroes where anything else stands between the last frame and the footer. What stands there belongs to nothing, and
+/// where there are zeroes already, the last frame's sector is left alone.
+fn clear(handle: &dyn DiskFile, from: u64, to: u64) -> Result<(), IoError> {
+    let mut between = vec![0; usize_of(to - from)];
+    let read = handle.read_at(&mut between, from)?;
+    if between[..read].iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    between.fill(0);
+    handle.write_all_at(&between, from)
+}
+
 /// Writes the footer of a closed segment, which ends at `end`, and trims the file.
 pub(crate) fn seal(
     storage: &Arc<Storage>,
@@ -133,17 +146,30 @@ pub(crate) fn seal(
     };
     let summed = sum(storage, &frames, previous, options)?;
     let (handle, offset) = (&segment.handle, summed.summary.footer_offset());
-    handle.write_all_at(&summed.footer, offset)?;
-    // The footer before the length: a file that is cut at the footer's end, and lacks it, would have lost its zeroes.
-    handle.sync_all()?;
-    handle.set_len(offset + summed.footer.len() as u64)?;
-    handle.sync_all()?;
+    write_footer(&**handle, &summed.summary, &summed.footer)?;
     tracing::debug!(segment = segment.number(), events = summed.summary.end_position, "sealed a segment");
     let header =
         FooterHeader::decode(&summed.footer, &segment.key, offset).map_err(|source| footer(&segment.file, source))?;
     let file = Storage::unpinned(&segment.file);
     let index = open_index(storage, &file, &header, &summed.footer, frames)?;
     Ok(SealedSegment { header: segment.header, key: segment.key, file, summary: summed.summary, index })
+}
+
+/// Writes a footer and cuts the file behind it, so that it is there whole or not at all.
+pub(crate) fn write_footer(handle: &dyn DiskFile, summary: &SegmentSummary, footer: &[u8]) -> Result<(), IoError> {
+    let offset = summary.footer_offset();
+    clear(handle, summary.data_end, offset)?;
+    // A file that ends where its footer does says that the footer was synced, so until then it has to be longer: a footer of
+    // which a crash has kept the last bytes and lost others would be taken for a whole one.
+    let end = offset + footer.len() as u64;
+    if handle.len()? <= end {
+        handle.allocate(end, 1)?;
+    }
+    handle.write_all_at(footer, offset)?;
+    // The footer before the length: a file that is cut at the footer's end, and lacks it, would have lost its zeroes.
+    handle.sync_all()?;
+    handle.set_len(end)?;
+    handle.sync_all()
 }
 
 /// The index that a footer holds. `head` is the footer's first part, up to its sections at the least.

@@ -15,7 +15,8 @@ use crate::checksum::SegmentKey;
 use crate::error::{FrameError, Rule, Unsupported};
 use crate::event::{ProposedEvent, RecordedEvent};
 use crate::limits::{
-    EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_EVENT_SIZE, MAX_EVENTS_PER_APPEND, MAX_SEGMENT_LEN, STREAM_RECORD_LEN,
+    EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_APPEND_SIZE, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN, MAX_EVENTS_PER_APPEND,
+    MAX_EXTENSION_LEN, MAX_FRAME_LEN, MAX_SEGMENT_LEN, MAX_TAGS, STREAM_RECORD_LEN,
 };
 use crate::stream::StreamName;
 
@@ -156,6 +157,50 @@ fn rules_of_the_header() {
     refused(FrameError::Truncated { needed: u64::from(more), available: len as u64 }, |bytes| {
         frame_header::FRAME_LEN.set_u32(bytes, more);
     });
+}
+
+#[test]
+fn the_limits_of_a_header_hold_where_the_frame_has_room_for_more() {
+    let checked = |change: &dyn Fn(&mut [u8])| {
+        let mut bytes = sample();
+        frame_header::FRAME_LEN.set_u32(&mut bytes, u32::try_from(MAX_FRAME_LEN).unwrap());
+        change(&mut bytes);
+        repair_header(&mut bytes);
+        FrameHeader::read(&bytes, &key(), OFFSET).and_then(|header| header.check(OFFSET))
+    };
+    let too_long = Err(FrameError::Malformed(Rule::Lengths));
+    for (more, expected) in [(0, Ok(FrameKind::Append)), (1, too_long)] {
+        let count = u32::try_from(MAX_EVENTS_PER_APPEND).unwrap() + more;
+        assert_eq!(checked(&|bytes| frame_header::EVENT_COUNT.set_u32(bytes, count)), expected);
+        let ext_len = u16::try_from(MAX_EXTENSION_LEN).unwrap() + u16::try_from(8 * more).unwrap();
+        assert_eq!(checked(&|bytes| frame_header::EXT_LEN.set_u16(bytes, ext_len)), expected);
+    }
+    let more_streams = u32::try_from(MAX_EVENTS_PER_APPEND).unwrap() + 1;
+    assert_eq!(checked(&|bytes| frame_header::STREAM_COUNT.set_u32(bytes, more_streams)), too_long);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "so many bytes take minutes there")]
+fn no_more_is_fetched_of_an_event_than_the_largest_takes() {
+    let event = || ProposedEvent::new("Noted", vec![7; MAX_EVENT_SIZE - 100]);
+    let append = ProposedAppend::new().events("alpha", vec![event(), event()]).check(Uuid::nil).unwrap();
+    let mut bytes = Vec::new();
+    let slots = [StreamSlot { first_version: 0, with_name: false }];
+    let header = encode_append(&append, &slots, &key(), &place(), &ExtensionArea::default(), &mut bytes);
+    let mut fetched = 0;
+    let mut read = |bytes: &[u8]| {
+        read_event_in_parts(&header, &key(), OFFSET, 0, |range| {
+            fetched = range.len().max(fetched);
+            Ok::<_, FrameError>(Bytes::copy_from_slice(&bytes[range]))
+        })
+    };
+    assert!(read(&bytes).is_ok());
+    // The first event's record reaches to the end of the second's.
+    let (first, second) = (header.table_start() + RECORD_ENTRY_LEN, header.table_start() + 2 * RECORD_ENTRY_LEN);
+    let end = record_entry::END.get_u32(&bytes[second..]);
+    record_entry::END.set_u32(&mut bytes[first..], end);
+    assert_eq!(read(&bytes), Err(FrameError::Malformed(Rule::RecordEnds)));
+    assert!(fetched <= EVENT_RECORD_LEN + MAX_EVENT_SIZE);
 }
 
 #[test]
@@ -369,4 +414,51 @@ fn events_and_appends_over_their_limits_are_refused() {
     for len in 0..EVENT_RECORD_LEN {
         assert!(parse(&record[..len]).is_err());
     }
+    for (type_len, expected) in [(MAX_EVENT_TYPE_LEN, Ok(())), (MAX_EVENT_TYPE_LEN + 1, Err(Rule::Event))] {
+        let mut record = vec![b't'; EVENT_RECORD_LEN + type_len];
+        record[..EVENT_RECORD_LEN].fill(0);
+        event_record::TYPE_LEN.set_u16(&mut record, u16::try_from(type_len).unwrap());
+        assert_eq!(parse(&record), expected.map_err(FrameError::Malformed));
+    }
+    for (tags, expected) in [(MAX_TAGS, Ok(())), (MAX_TAGS + 1, Err(Rule::Event))] {
+        let mut record = vec![0; EVENT_RECORD_LEN];
+        event_record::TYPE_LEN.set_u16(&mut record, 1);
+        event_record::TAG_COUNT.set_u8(&mut record, u8::try_from(tags).unwrap());
+        record.push(b't');
+        record.extend((0..tags).flat_map(|tag| [1, 0, u8::try_from(tag).unwrap()]));
+        assert_eq!(parse(&record), expected.map_err(FrameError::Malformed));
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "so many bytes take minutes there")]
+fn an_append_over_its_limit_is_refused_though_each_event_is_within_its_own() {
+    let event = || ProposedEvent::new("N", vec![0; MAX_EVENT_SIZE - 1]);
+    let full = MAX_APPEND_SIZE / MAX_EVENT_SIZE;
+    let append = ProposedAppend::new().events("alpha", (0..full).map(|_| event()).collect()).check(Uuid::nil).unwrap();
+    let slots = [StreamSlot { first_version: 0, with_name: false }];
+    let mut bytes = Vec::new();
+    encode_append(&append, &slots, &key(), &place(), &ExtensionArea::default(), &mut bytes);
+    assert!(Frame::open(&bytes, &key(), OFFSET).unwrap().verify().is_ok());
+
+    // One more byte of payload, which only a faulty writer lets in: the smallest event is replaced by a larger one.
+    let mut events: Vec<_> = (1..full).map(|_| event()).collect();
+    events.extend([ProposedEvent::new("N", vec![0; MAX_EVENT_SIZE - 2]), ProposedEvent::new("N", "")]);
+    let append = ProposedAppend::new().events("alpha", events).check(Uuid::nil).unwrap();
+    bytes.clear();
+    let header = encode_append(&append, &slots, &key(), &place(), &ExtensionArea::default(), &mut bytes);
+    let last = header.table_start() + RECORD_ENTRY_LEN * (full + 1);
+    let start = record_entry::END.get_u32(&bytes[last - RECORD_ENTRY_LEN..]) as usize;
+    let end = record_entry::END.get_u32(&bytes[last..]) as usize + 1;
+    // The padding has room for it.
+    assert!(end <= bytes.len());
+    event_record::PAYLOAD_LEN.set_u32(&mut bytes[start..], 1);
+    let checksum = key().record(OFFSET, INCARNATION, u32::try_from(full + 1).unwrap(), &bytes[start..end]);
+    record_entry::END.set_u32(&mut bytes[last..], u32::try_from(end).unwrap());
+    record_entry::CHECKSUM.set_u32(&mut bytes[last..], checksum);
+    let body = key().frame_body(OFFSET, INCARNATION, &bytes[FRAME_HEADER_LEN..header.records_start()]);
+    frame_header::BODY_CHECKSUM.set_u32(&mut bytes, body);
+    repair_header(&mut bytes);
+    let verified = Frame::open(&bytes, &key(), OFFSET).unwrap().verify().map(|_| ());
+    assert_eq!(verified, Err(FrameError::Malformed(Rule::Lengths)));
 }

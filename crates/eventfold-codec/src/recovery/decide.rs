@@ -133,9 +133,10 @@ impl Corruption {
     /// where the proof does not tell.
     pub fn events_at_risk(&self) -> Option<u64> {
         match self.proof {
-            Proof::DurableThrough { position, .. } | Proof::Link { position, .. } | Proof::Footer { position, .. } => {
-                Some(position.saturating_sub(self.position))
-            }
+            Proof::DurableThrough { position, .. }
+            | Proof::Link { position, .. }
+            | Proof::Footer { position, .. }
+            | Proof::Checkpoint { position, .. } => Some(position.saturating_sub(self.position)),
             Proof::ShortFile { .. }
             | Proof::ForeignLink { .. }
             | Proof::MissingLink
@@ -186,6 +187,9 @@ impl std::fmt::Display for Corruption {
             ),
             Proof::UnreadableHeader { segment } => {
                 write!(f, "the header of segment {segment} was synced before, and is not readable")
+            }
+            Proof::Checkpoint { segment, end, position } => {
+                write!(f, "the checkpoint of segment {segment} proves that it went on to {end} and position {position}")
             }
         }
     }

@@ -231,6 +231,15 @@ pub enum Proof {
         /// The segment.
         segment: u32,
     },
+    /// A checkpoint of the segment names a later end, and is only written once the frames before it are synced.
+    Checkpoint {
+        /// The segment.
+        segment: u32,
+        /// The end it names.
+        end: u64,
+        /// The end position it names.
+        position: u64,
+    },
 }
 
 /// What was found in one segment.

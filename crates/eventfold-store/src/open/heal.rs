@@ -1,5 +1,6 @@
 //! Putting right what is damaged and stands elsewhere as well, and removing what is of no use any more.
 
+use eventfold_codec::SegmentSummary;
 use eventfold_io::{Access, IoErrorKind};
 
 use super::create::write_meta;
@@ -7,6 +8,7 @@ use super::load::{Directory, Loaded};
 use crate::error::Error;
 use crate::files::FileName;
 use crate::files::meta::StoreMeta;
+use crate::seal::write_footer;
 use crate::storage::Storage;
 
 /// What was found. Nothing is done before it is known how the log is opened, or repaired.
@@ -29,7 +31,7 @@ struct HealedHeader {
 /// A footer that was made again. Its index is not read before it is written.
 pub(super) struct HealedFooter {
     pub(super) file: String,
-    pub(super) offset: u64,
+    pub(super) summary: SegmentSummary,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -84,8 +86,6 @@ impl HealedHeader {
 impl HealedFooter {
     fn write(&self, storage: &Storage) -> Result<(), Error> {
         let handle = storage.disk().open(&self.file, Access::ReadWrite)?;
-        handle.write_all_at(&self.bytes, self.offset)?;
-        handle.set_len(self.offset + self.bytes.len() as u64)?;
-        Ok(handle.sync_all()?)
+        Ok(write_footer(&*handle, &self.summary, &self.bytes)?)
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Damage, Error};
 use crate::files::checkpoint::{CHECKPOINT_HEADER_LEN, CheckpointHeader};
 use crate::files::meta::{META_LEN, StoreMeta};
 use crate::files::{FileError, FileName};
+use crate::stage::SYSTEM_FRAME_LEN_MAX;
 use crate::storage::{Storage, usize_of};
 
 /// The header of a segment and the link frame behind it: read with one read.
@@ -134,7 +135,7 @@ impl Directory {
             [] => Ok(true),
             // The first segment's link is synced before there is a `store.meta`, and before there is anything else.
             [only] if only.number == 0 && self.meta.is_none() => {
-                Ok(only.link()?.is_none() && !only.has_content(storage)?)
+                Ok(only.link()?.is_none() && !only.may_hold_events(storage)?)
             }
             _ => Ok(false),
         }
@@ -278,9 +279,9 @@ impl Loaded {
         find_successor(frames, &header.key()).map_err(|source| unsupported(&self.name, source))
     }
 
-    /// Whether anything but zeroes stands where frames do.
-    fn has_content(&self, storage: &Storage) -> Result<bool, Error> {
-        Ok(content_end(storage, self)?.is_some_and(|end| end > FIRST_FRAME_OFFSET))
+    /// Whether anything but zeroes stands behind the place of the link frame, of which a write that was cut may have left a part.
+    fn may_hold_events(&self, storage: &Storage) -> Result<bool, Error> {
+        Ok(content_end(storage, self)?.is_some_and(|end| end > FIRST_FRAME_OFFSET + SYSTEM_FRAME_LEN_MAX))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use eventfold_codec::recovery::{Progress, ResumePoint, SegmentEnd, SegmentFacts, SegmentInfo, SegmentScan, Successor};
+use eventfold_codec::recovery::{
+    Progress, Proof, ResumePoint, SegmentEnd, SegmentFacts, SegmentInfo, SegmentScan, Successor,
+};
 use eventfold_codec::{
     FIRST_FRAME_OFFSET, Frame, FrameHeader, FrameKind, PreparedSegment, SegmentHeader, VerifiedFrame,
 };
@@ -109,6 +111,10 @@ pub(crate) fn scan_tail(
             Some(scanned) => scanned,
             None => source.scan(&mut scan)?,
         };
+        if let Some(checkpoint) = checkpoint {
+            let lost = source.lost_behind(checkpoint, &scanned.facts);
+            scanned.facts.proof = scanned.facts.proof.or(lost);
+        }
         before = scanned.facts.end;
         position = before.position;
         scanned.loaded = Some(loaded);
@@ -265,6 +271,16 @@ impl Source<'_> {
         }
         scan.window = Some(scan.window.unwrap_or(checkpoint.idempotency_window));
         Ok(Resumed::Behind(Box::new(found)))
+    }
+
+    /// What proves that events are gone which a checkpoint of this segment was written behind. Damage that costs the close
+    /// frame alone is none: everything that was acknowledged is there.
+    fn lost_behind(&self, checkpoint: &CheckpointHeader, facts: &SegmentFacts) -> Option<Proof> {
+        let CheckpointHeader { segment, end, end_position: position, .. } = *checkpoint;
+        let is_its_own = checkpoint.store_id == self.header.store_id
+            && segment == self.header.number
+            && checkpoint.segment_salt == self.header.salt;
+        (is_its_own && facts.end.position < position).then_some(Proof::Checkpoint { segment, end, position })
     }
 
     /// The header of the close frame that a checkpoint was written behind.

@@ -118,11 +118,7 @@ fn heal_footer(
     } else {
         tracing::warn!(segment = segment.number, "a footer is damaged and is written again");
         let index = open_index(storage, &file, &footer, &summed.footer, frames(&file))?;
-        healing.footers.push(HealedFooter {
-            file: segment.name.clone(),
-            offset: summary.footer_offset(),
-            bytes: summed.footer,
-        });
+        healing.footers.push(HealedFooter { file: segment.name.clone(), summary, bytes: summed.footer });
         index
     };
     Ok(SealedSegment { header, key: header.key(), file, summary, index })

@@ -5,7 +5,7 @@ use eventfold_codec::{FooterError, FooterHeader, SegmentHeader, SegmentSummary};
 use eventfold_io::{Access, IoError};
 
 use super::Verifier;
-use super::report::{Consequence, FindingCause, VerifyProgress};
+use super::report::{Consequence, Finding, FindingCause, VerifyProgress};
 use super::sections::{differs, sections_of};
 use crate::error::{Damage, Error};
 use crate::index::{IndexOptions, SectionKind};
@@ -61,8 +61,10 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
     /// No frame stood behind the last one that was damaged: only the footer, or the next segment, says what it had.
     pub(super) fn lost_to(&mut self, file: &str, end: u64) {
         self.log.lost = true;
-        let last = self.report.findings.iter_mut().rfind(|finding| finding.file == file);
-        if let Some(finding) = last.filter(|finding| finding.consequence == Consequence::EventsUnreadable) {
+        // What was found of the footer may stand behind it.
+        let unreadable =
+            |finding: &&mut Finding| finding.file == file && finding.consequence == Consequence::EventsUnreadable;
+        if let Some(finding) = self.report.findings.iter_mut().rfind(unreadable) {
             let known = finding.positions.take().filter(|positions| positions.end == self.log.position);
             finding.positions = Some(known.map_or(self.log.position, |positions| positions.start)..end);
         }
@@ -89,6 +91,12 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
                 return Ok(());
             }
         };
+        if !found.is_padded {
+            // Nobody reads these bytes, so they have nothing refused, whatever else is damaged.
+            let what = FooterError::Malformed("what stands between the last frame and the footer must be zero");
+            let (offset, cause) = (Some(found.header.summary.data_end), FindingCause::Footer(what));
+            self.report.add(segment.name.clone(), offset, cause, Consequence::Heals);
+        }
         let (footer, bytes) = (found.header, &found.bytes);
         let (at, key) = (footer.summary.footer_offset(), header.key());
         let known = |kind| SectionKind::from_number(kind).is_some();
@@ -124,7 +132,9 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
     }
 
     fn summary(&mut self, segment: &Loaded, found: &SegmentSummary, ours: Option<&SegmentSummary>) {
-        if self.previous.as_ref().is_some_and(|previous| !continues(found, previous)) {
+        // Before the first segment there is nothing, and its footer has to say so.
+        let previous = self.previous.or((segment.number == 0).then(SegmentSummary::default));
+        if previous.is_some_and(|previous| !continues(found, &previous)) {
             let damage = Damage::BrokenChain { file: segment.name.clone() };
             let (offset, cause) = (Some(found.data_end), FindingCause::Damage(damage));
             self.report.add(segment.name.clone(), offset, cause, Consequence::Refused);
@@ -156,16 +166,15 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         let data_end = header.summary.data_end;
         let mut padding = vec![0; usize_of(trailer.footer_offset - data_end)];
         file.read_exact_at(&mut padding, data_end)?;
-        if padding.iter().any(|byte| *byte != 0) {
-            return Err(FooterError::Malformed("what stands between the last frame and the footer must be zero").into());
-        }
-        Ok(WholeFooter { header, bytes })
+        Ok(WholeFooter { header, bytes, is_padded: padding.iter().all(|byte| *byte == 0) })
     }
 }
 
 pub(super) struct WholeFooter {
     header: FooterHeader,
     bytes: Vec<u8>,
+    /// Whether zeroes stand between the last frame and the footer.
+    is_padded: bool,
 }
 
 pub(super) enum FooterRead {
