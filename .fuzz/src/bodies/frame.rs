@@ -12,8 +12,8 @@ use eventfold_codec::{
 };
 use uuid::Uuid;
 
-use super::reader::Reader;
-use super::sums;
+use crate::shared::reader::Reader;
+use crate::shared::sums;
 
 const SALTS: [u64; 4] = [0, 1, 0x0123_4567_89AB_CDEF, u64::MAX];
 

@@ -4,8 +4,8 @@ use eventfold_codec::recovery::SegmentInfo;
 use eventfold_codec::{HEADER_BLOCK_LEN, HeaderCopies, SegmentHeader, SegmentHeaderError};
 use uuid::Uuid;
 
-use super::reader::Reader;
-use super::sums;
+use crate::shared::reader::Reader;
+use crate::shared::sums;
 
 /// A segment header: any bytes, or a header that was written, changed, and summed again.
 ///

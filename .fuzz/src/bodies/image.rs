@@ -8,8 +8,8 @@ use eventfold_codec::{
 };
 use uuid::Uuid;
 
-use super::reader::Reader;
-use super::sums;
+use crate::shared::reader::Reader;
+use crate::shared::sums;
 
 /// The settings that every link names: no rule of recovery looks at them.
 const SETTINGS: Configuration = Configuration { idempotency_window: 1024 };

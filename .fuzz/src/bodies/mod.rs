@@ -9,10 +9,8 @@ mod footer;
 mod frame;
 mod header;
 mod image;
-mod reader;
 mod scan;
 mod seeds;
-mod sums;
 
 pub use footer::footer;
 pub use frame::frame;

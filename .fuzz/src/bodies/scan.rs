@@ -10,8 +10,8 @@ use eventfold_codec::{
 };
 
 use super::image::{Built, Image, to_usize};
-use super::reader::Reader;
-use super::sums;
+use crate::shared::reader::Reader;
+use crate::shared::sums;
 
 /// How the sealed segment ends that some logs stand behind.
 const SEALED: SegmentEnd =

@@ -7,7 +7,8 @@ use eventfold_codec::{
 };
 use uuid::Uuid;
 
-use super::sums;
+use crate::shared::noise::instructions;
+use crate::shared::sums;
 
 /// Seeds for the target of this name.
 ///
@@ -75,22 +76,6 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         }
         _ => panic!("no target is called {target}"),
     }
-}
-
-/// `count` inputs of growing length, each behind the bytes that `lead` gives it. What follows is noise, which the bodies
-/// take as instructions like anything else.
-fn instructions(salt: u64, count: u8, lead: impl Fn(u8) -> Vec<u8>) -> Vec<Vec<u8>> {
-    let mut state = salt;
-    (0..count)
-        .map(|index| {
-            let mut seed = lead(index);
-            for _ in 0..8 + 6 * usize::from(index) {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                seed.push(state.to_be_bytes()[0]);
-            }
-            seed
-        })
-        .collect()
 }
 
 fn frames() -> Vec<Vec<u8>> {

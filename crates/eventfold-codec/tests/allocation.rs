@@ -2,7 +2,7 @@
 //!
 //! The only test of its binary: what it counts is what the whole process allocates.
 
-#[path = "../../../.fuzz/src/bodies/sums.rs"]
+#[path = "../../../.fuzz/src/shared/sums.rs"]
 #[expect(dead_code, reason = "what the fuzz targets need of it is more")]
 mod sums;
 mod support;

@@ -2,6 +2,9 @@
 
 #[path = "../../../.fuzz/src/bodies/mod.rs"]
 pub mod bodies;
+#[allow(dead_code, reason = "the bodies of the store need more of it")]
+#[path = "../../../.fuzz/src/shared/mod.rs"]
+mod shared;
 
 use std::path::{Path, PathBuf};
 

@@ -10,9 +10,12 @@ mod damage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use damage::{Base, Ended, Expect, Outcome, build, check, options, truncate, write_new};
+use damage::{Base, Ended, Expect, Outcome, build, check, options, overwrite, truncate, write_new};
+use eventfold_io::Access;
 use eventfold_io::sim::{Keep, Rot, SimDisk};
-use eventfold_store::{Append, Consequence, Error, ExpectedVersion, Healed, ProposedEvent, verify_on};
+use eventfold_store::{
+    Append, Consequence, Error, ExpectedVersion, Healed, ProposedEvent, RepairOptions, repair_on, verify_on,
+};
 
 const SEED: u64 = 1;
 const ALL: [Ended; 3] = [Ended::Closed, Ended::Killed, Ended::Rolling];
@@ -212,17 +215,122 @@ fn a_block_that_reads_as_zeroes_is_told_or_healed() {
                         continue;
                     }
                     sim.crash(&Keep::Everything);
-                    // A block can take the last groups together with the headers of all that vouched for them: what is left
-                    // of the last one, less than a KiB of it, has none.
-                    let last = content_end(bytes) <= offset + block + 1024;
-                    let floor = if last { base.proven.saturating_sub(16) } else { base.proven };
-                    let expect = Expect { floor, unreadable_max: 24, deep: false };
+                    let expect = expect_of_blocks(&base, bytes, block, &[offset]);
                     tally.add_expecting(expect, "zero", &base, &sim, || format!("{name}, {block} zeroes at {offset}"));
                 }
             }
         }
     }
     tally.finish();
+}
+
+/// What must hold where whole blocks of a file are gone.
+fn expect_of_blocks(base: &Base, bytes: &[u8], block: usize, offsets: &[usize]) -> Expect {
+    // A block can take the last groups together with the headers of all that vouched for them: what is left of the last one,
+    // less than a KiB of it, has none.
+    let last = offsets.iter().any(|offset| content_end(bytes) <= offset + block + 1024);
+    let floor = if last { base.proven.saturating_sub(16) } else { base.proven };
+    Expect { floor, unreadable_max: 24 * offsets.len(), deep: false, index_too: offsets.len() > 1 }
+}
+
+/// Blocks that hold what another of their file holds too, the next, the one before, or any; and blocks that changed places.
+fn misplaced_blocks(one_in: usize) {
+    let (mut tally, mut nth) = (Tally::default(), 0);
+    for ended in ALL {
+        let base = build(ended, SEED);
+        for (name, bytes) in files(&base) {
+            for len in [512, 4096] {
+                let blocks: Vec<&[u8]> = bytes.chunks_exact(len).collect();
+                for (to, block) in blocks.iter().enumerate() {
+                    for from in [to + 1, to.wrapping_sub(1), (to * 31 + 7) % blocks.len()] {
+                        let Some(other) = blocks.get(from).filter(|other| *other != block) else { continue };
+                        nth += 1;
+                        if nth % one_in > 0 {
+                            continue;
+                        }
+                        let sim = base.with(|disk| overwrite(disk, name, to * len, other));
+                        let expect = expect_of_blocks(&base, bytes, len, &[to * len]);
+                        let what = || format!("{name}, {len} bytes at {} from {}", to * len, from * len);
+                        tally.add_expecting(expect, "repeat", &base, &sim, what);
+
+                        let sim = base.with(|disk| {
+                            overwrite(disk, name, to * len, other);
+                            overwrite(disk, name, from * len, block);
+                        });
+                        let expect = expect_of_blocks(&base, bytes, len, &[to * len, from * len]);
+                        let what = || format!("{name}, {len} bytes at {} and {} swapped", to * len, from * len);
+                        tally.add_expecting(expect, "exchange", &base, &sim, what);
+                    }
+                }
+            }
+        }
+    }
+    tally.finish();
+}
+
+#[test]
+fn blocks_in_each_others_places_are_told_or_healed() {
+    misplaced_blocks(13);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn all_blocks_in_each_others_places_are_told_or_healed() {
+    misplaced_blocks(1);
+}
+
+#[test]
+fn a_file_of_an_earlier_state_is_told_or_healed() {
+    let mut tally = Tally::default();
+    for ended in ALL {
+        let base = build(ended, SEED);
+        let has_frames = |(name, bytes): &(&String, &Vec<u8>)| name.ends_with(".segment") && content_end(bytes) > 8192;
+        let active = files(&base).filter(has_frames).last().unwrap().0;
+        for (events, older) in &base.older {
+            for (name, bytes) in files(&base) {
+                let Some(earlier) = older.get(name).filter(|earlier| *earlier != bytes) else { continue };
+                let sim = base.with(|disk| write_new(disk, name, earlier));
+                // Where nothing but the active segment tells of its last events, an older one makes the store what it was.
+                let unclosed = ended != Ended::Closed && name == active;
+                let floor = if unclosed { (*events).min(base.proven) } else { base.proven };
+                let expect = Expect { floor, ..Expect::one_frame(&base) };
+                tally.add_expecting(expect, "older", &base, &sim, || format!("{name} of when it had {events} events"));
+            }
+        }
+    }
+    tally.finish();
+}
+
+#[test]
+fn an_older_last_segment_is_refused_where_a_checkpoint_tells_of_events_that_are_gone() {
+    let sim = SimDisk::new(eventfold_io::sim::SimOptions::new(SEED));
+    let name = "0000000000.segment";
+    let mut store = options(SEED).open_on(sim.attach()).unwrap();
+    let event = |n: u8| ProposedEvent::new("Added", vec![n; 3000]);
+    store.append("a", ExpectedVersion::Any, vec![event(1), event(2)]).unwrap();
+    store.close().unwrap();
+    let older = sim.contents(name).unwrap();
+    let mut store = options(SEED + 1).open_on(sim.attach()).unwrap();
+    store.append("a", ExpectedVersion::Any, vec![event(3)]).unwrap();
+    store.close().unwrap();
+
+    write_new(&*sim.attach(), name, &older);
+    let before = damage::contents(&sim);
+    let refused = options(9).open_on(sim.attach()).unwrap_err();
+    assert!(matches!(&refused, Error::Corrupt(_)), "{refused}");
+    assert!(refused.to_string().contains("checkpoint"), "{refused}");
+    assert_eq!(damage::contents(&sim), before);
+    assert_eq!(verify_on(sim.attach(), |_| {}).unwrap().worst(), Some(Consequence::Refused));
+
+    let accepted = RepairOptions { accept_loss: true, ..RepairOptions::default() };
+    let report = repair_on(sim.attach(), &accepted, |_| {}).unwrap();
+    assert!(report.repaired, "{report:?}");
+    sim.crash(&Keep::Nothing);
+    let mut store = options(10).open_on(sim.attach()).unwrap();
+    assert_eq!(store.global_position(), 2);
+    store.append("a", ExpectedVersion::Exact(1), vec![event(4)]).unwrap();
+    store.close().unwrap();
+    assert_eq!(options(11).open_on(sim.attach()).unwrap().global_position(), 3);
 }
 
 #[test]
@@ -285,6 +393,12 @@ fn a_damaged_copy_of_a_header_is_made_again_from_the_other() {
                 let store = options(9).open_on(sim.attach()).unwrap();
                 let segment = name[..10].parse().unwrap();
                 assert_eq!(store.recovery_report().healed, [Healed::HeaderCopy { segment }], "{ended:?} {name}");
+                // It is durable by then, so the other copy may be the next to rot.
+                let later = sim.fork();
+                later.crash(&Keep::Nothing);
+                assert!(later.rot(name, (offset + 4096) % 8192, Rot::Flip { bits: 1 }));
+                later.evict();
+                assert!(options(9).open_on(later.attach()).is_ok(), "{ended:?} {name}");
                 store.close().unwrap();
                 assert_eq!(sim.contents(name).unwrap()[..8192], bytes[..8192], "{ended:?} {name}");
                 let report = verify_on(sim.attach(), |_| {}).unwrap();
@@ -342,4 +456,35 @@ fn a_footer_is_not_written_again_in_a_store_that_is_refused() {
     let before = damage::contents(&sim);
     assert!(matches!(options(9).open_on(sim.attach()), Err(Error::Corrupt(_))));
     assert_eq!(damage::contents(&sim), before);
+}
+
+#[test]
+fn what_stands_behind_the_end_of_a_closed_segment_is_not_sealed_in() {
+    let base = build(Ended::Rolling, SEED);
+    let name = "0000000002.segment";
+    let behind = content_end(&base.files[name]).next_multiple_of(8) as u64 + 8;
+    let sim = base.with(|disk| {
+        let file = disk.open(name, Access::ReadWrite).unwrap();
+        file.write_all_at(b"behind", behind).unwrap();
+        file.sync_all().unwrap();
+    });
+    options(9).open_on(sim.attach()).unwrap().close().unwrap();
+    let report = verify_on(sim.attach(), |_| {}).unwrap();
+    assert!(report.is_sound() && report.sealed_segments == 3, "{report:?}");
+}
+
+#[test]
+fn what_stands_between_the_frames_and_the_footer_costs_nothing() {
+    let base = build(Ended::Closed, SEED);
+    let (name, bytes) = ("0000000000.segment", &base.files["0000000000.segment"]);
+    let footer = bytes.windows(8).position(|word| word == b"\xEFEVFFTR\x1A").unwrap();
+    let sim = base.sim.fork();
+    // A frame can't be read either, so that the footer could not be made again.
+    for offset in [8192 + 96 + 64 + 20, footer - 1] {
+        assert!(sim.rot(name, offset as u64, Rot::Flip { bits: 1 }));
+    }
+    sim.crash(&Keep::Everything);
+    let report = verify_on(sim.attach(), |_| {}).unwrap();
+    assert_eq!(report.worst(), Some(Consequence::EventsUnreadable), "{:?}", report.findings);
+    options(9).open_on(sim.attach()).unwrap().close().unwrap();
 }

@@ -6,8 +6,10 @@
 mod support;
 
 use eventfold_io::sim::{FailedPages, Fault, FaultKind, Keep, SimDisk, When};
-use eventfold_io::{IoErrorKind, Operation};
-use eventfold_store::{Append, Error, ErrorKind, Healed, NotStaged, ReadError, RecordedEvent, Store, TailEnd};
+use eventfold_io::{Access, IoErrorKind, Operation};
+use eventfold_store::{
+    Append, Error, ErrorKind, Healed, NotStaged, ReadError, RecordedEvent, Store, TailEnd, verify_on,
+};
 use support::crash::{check, try_check};
 use support::failing::{
     EIO, FAILED_PAGES, append, append_until_refused, event, failed_sync, is_full, is_poisoned, is_unknown, new_disk,
@@ -223,6 +225,74 @@ fn an_enlarged_file_that_can_not_be_synced_poisons() {
 }
 
 #[test]
+fn a_store_whose_making_was_cut_within_its_first_frame_is_made_anew() {
+    // Its last bytes are zeroes in any case.
+    for len in 0..88 {
+        let sim = new_disk(len);
+        let first_frame = When::on(Operation::Write).of("0000000000.segment").nth(2);
+        sim.inject(first_frame, Fault::ShortWrite { len, kind: EIO });
+        assert!(matches!(open(&sim).unwrap_err(), Error::Io(_)), "{len}");
+        let mut store = open(&sim).unwrap();
+        assert!(store.recovery_report().created, "{len}");
+        append(&mut store, 0, 100).unwrap();
+        drop(store);
+        assert_eq!(reopens_for_good(&sim).len(), 1);
+    }
+}
+
+#[test]
+fn a_lone_segment_with_events_and_no_first_frame_is_never_made_anew() {
+    let sim = new_disk(1);
+    let mut store = open(&sim).unwrap();
+    append(&mut store, 0, 10).unwrap();
+    drop(store);
+    sim.kill();
+    let disk = sim.attach();
+    disk.remove("store.meta").unwrap();
+    disk.remove("0000000001.segment").unwrap();
+    disk.open("0000000000.segment", Access::ReadWrite).unwrap().write_all_at(&[0; 96], 8192).unwrap();
+    let before = image(&sim);
+    assert!(matches!(open(&sim).unwrap_err(), Error::Corrupt(_)));
+    assert_eq!(image(&sim), before);
+}
+
+#[test]
+fn a_footer_of_which_a_part_is_missing_is_not_taken_for_a_whole_one() {
+    // The footer reaches beyond the end of the file, so that its last bytes become the file's.
+    let fill = |sim: &SimDisk, sync: Option<(u64, Keep)>| {
+        let mut store = open(sim).unwrap();
+        append(&mut store, 0, 50_000).unwrap();
+        if let Some((nth, reached)) = sync {
+            let when = When::on(Operation::SyncAll).of("0000000000.segment").nth(nth);
+            sim.inject(when, failed_sync(FailedPages::Dropped, reached));
+        }
+        // It rolls, and the first segment is sealed.
+        drop(append(&mut store, 1, 30_000));
+    };
+    let sim = new_disk(1);
+    fill(&sim, None);
+    let sealed_len = sim.contents("0000000000.segment").unwrap().len();
+    assert!(sealed_len > 64 << 10);
+    // Each sector of it in turn is lost, and no other.
+    let mut failed = 0;
+    for missing in 0..(sealed_len - 50_000) / 512 {
+        for nth in 1..=3 {
+            let mut units = vec![u64::MAX; 4];
+            units[missing / 64] &= !(1 << (missing % 64));
+            let sim = new_disk(1);
+            fill(&sim, Some((nth, Keep::Units(units))));
+            failed += sim.counts().of(FaultKind::FailedSync(FailedPages::Dropped));
+            sim.kill();
+            sim.clear_faults();
+            open(&sim).unwrap().close().unwrap();
+            let report = verify_on(sim.attach(), |_| {}).unwrap();
+            assert!(report.is_sound(), "sync {nth} without sector {missing}: {:?}", report.findings);
+        }
+    }
+    assert!(failed > 100, "{failed}");
+}
+
+#[test]
 fn what_only_the_page_cache_shows_after_a_failed_sync_is_made_durable_before_it_is_served() {
     let sim = new_disk(2);
     let mut store = open(&sim).unwrap();
@@ -303,6 +373,34 @@ fn image(sim: &SimDisk) -> Vec<(String, Option<Vec<u8>>)> {
 }
 
 #[test]
+fn a_duplicate_window_that_can_not_be_read_is_an_error_of_opening_and_never_forgets() {
+    let sim = new_disk(1);
+    let mut store = open(&sim).unwrap();
+    let stored: Vec<_> = (0..4).flat_map(|number| append(&mut store, number, 20_000).unwrap()).collect();
+    store.close().unwrap();
+    for operation in [Operation::Open, Operation::Read] {
+        let mut refused = 0;
+        for nth in 1.. {
+            let sim = sim.fork();
+            sim.inject(When::on(operation).nth(nth), Fault::Fail(EIO));
+            let opened = open(&sim);
+            if sim.counts().of(FaultKind::Failed(EIO)) == 0 {
+                break;
+            }
+            refused += usize::from(opened.is_err());
+            sim.clear_faults();
+            let mut store = opened.unwrap_or_else(|_| open(&sim).unwrap());
+            assert_eq!(store.recovery_report().window_gaps, [""; 0]);
+            for number in 0..4 {
+                let again = append(&mut store, number, 20_000).unwrap();
+                assert_eq!(again, stored[usize::try_from(number).unwrap()..][..1], "{operation:?} {nth}");
+            }
+        }
+        assert!(refused > 0);
+    }
+}
+
+#[test]
 fn a_recovery_that_fails_anywhere_is_done_by_the_next_one() {
     for operation in
         [Operation::Write, Operation::SyncAll, Operation::SyncDirectory, Operation::Rename, Operation::Create]
@@ -380,6 +478,7 @@ fn what_is_dropped_is_kept_however_often_the_recovery_is_cut() {
         let store = open(&sim).unwrap();
         let report = store.recovery_report();
         assert_eq!(report.end, Some(TailEnd::Torn));
+        assert!(!report.dropped.is_empty() && support::keeps(&sim, &torn, &report.dropped));
         sim.contents(report.side_file.as_ref().unwrap()).unwrap()
     };
     // A marker of what was dropped: the last bytes of the side file.
@@ -401,6 +500,12 @@ fn what_is_dropped_is_kept_however_often_the_recovery_is_cut() {
             assert_eq!(check(&open(&sim).unwrap()), kept);
         }
     }
+}
+
+#[test]
+fn a_torn_end_is_erased_to_its_last_byte() {
+    let (sim, kept) = torn(9);
+    assert_eq!(reopens_for_good(&sim), kept);
 }
 
 /// The disk as it is when opening the store is cut at each of its operations: by a kill, or by a failed sync of the directory.
@@ -513,8 +618,9 @@ fn a_segment_that_was_prepared_only_when_it_was_needed_is_missed_when_it_is_gone
     let mut store = open(&sim).unwrap();
     append(&mut store, 0, 30_000).unwrap();
     assert!(!sim.names().contains(&"0000000001.segment".to_owned()), "it could not be prepared");
-    // Acknowledged in the next segment, and then the process dies before the one before it has its footer.
-    sim.inject(When::on(Operation::SyncAll).of("0000000000.segment"), Fault::Die);
+    // Acknowledged in the next segment, and then the process dies before the one before it has its footer, and the one behind it
+    // its name: either would tell.
+    sim.inject(When::on(Operation::Create).of("0000000002.segment"), Fault::Die);
     append(&mut store, 1, 30_000).unwrap();
     drop(store);
     sim.clear_faults();

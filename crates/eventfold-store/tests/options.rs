@@ -7,8 +7,10 @@ mod support {
     pub(crate) mod scenario;
 }
 
+use eventfold_codec::crc32c;
+use eventfold_io::Access;
 use eventfold_io::sim::{SimDisk, SimOptions};
-use eventfold_store::{Append, Error, ErrorKind, ExpectedVersion, MAX_IDEMPOTENCY_WINDOW, Store, TailEnd};
+use eventfold_store::{Append, Error, ErrorKind, ExpectedVersion, MAX_IDEMPOTENCY_WINDOW, Store, TailEnd, Unsupported};
 use support::scenario::{World, event, large_event};
 
 use ExpectedVersion::{Any, Exact};
@@ -56,6 +58,33 @@ fn options_that_a_store_has_otherwise_are_refused() {
         matches!(error, Error::OptionDiffers { stored: 8, asked: 7, .. }),
         "what it was changed to counts: {error:?}"
     );
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_refused_by_its_number_and_left_alone() {
+    let world = World::new(1);
+    let mut store = world.options().open_on(world.sim.attach()).unwrap();
+    store.append("s", Any, vec![event(0)]).unwrap();
+    store.close().unwrap();
+    // The version stands behind the magic, the checksum at the end of a block, and a segment's header is two of them.
+    for (name, seeds) in [("store.meta", &[0x5EED_0100][..]), ("0000000000.segment", &[0x5EED_0000, 0x5EED_0001])] {
+        let sim = world.sim.fork();
+        let file = sim.attach().open(name, Access::ReadWrite).unwrap();
+        for (offset, seed) in (0..).step_by(4096).zip(seeds) {
+            let mut block = [0; 4096];
+            file.read_exact_at(&mut block, offset).unwrap();
+            block[8..12].copy_from_slice(&2u32.to_le_bytes());
+            let checksum = crc32c(&block[..4092]) ^ seed;
+            block[4092..].copy_from_slice(&checksum.to_le_bytes());
+            file.write_all_at(&block, offset).unwrap();
+        }
+        let contents = || sim.names().iter().map(|name| sim.contents(name)).collect::<Vec<_>>();
+        let before = contents();
+        let error = world.options().open_on(sim.attach()).unwrap_err();
+        let newer = matches!(error, Error::Unsupported { source: Unsupported::FormatVersion { found: 2, .. }, .. });
+        assert!(newer && error.kind() == ErrorKind::Operator, "{name}: {error:?}");
+        assert_eq!(contents(), before, "{name}");
+    }
 }
 
 #[test]

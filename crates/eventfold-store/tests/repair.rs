@@ -95,7 +95,7 @@ fn serves_a_prefix(base: &Base, sim: &SimDisk, position: u64, what: &str) {
     });
     assert_eq!(store.global_position(), position, "{what}");
     let events = &base.events[..usize::try_from(position).unwrap()];
-    assert_eq!(reads(&store.log(), events), Ok(Vec::new()), "{what}");
+    assert_eq!(reads(&store.log(), events, false), Ok(Vec::new()), "{what}");
     for n in 0..40 {
         let event = ProposedEvent::new("Later", vec![n; 900]).with_tags((0..12).map(|tag| format!("later-{n}-{tag}")));
         let recorded = store.append("later", ExpectedVersion::Any, vec![event]).unwrap();
@@ -150,7 +150,12 @@ fn a_repaired_store_opens_with_its_intact_part_and_keeps_the_rest_aside() {
             let before = contents(&sim);
             let told = repair_on(sim.attach(), &look(), |_| {}).ok().and_then(|report| report.cut);
             let mut steps = Vec::new();
-            let report = match repair_on(sim.attach(), &accept(), |progress| steps.push(progress.steps_done)) {
+            let repaired_now = repair_on(sim.attach(), &accept(), |progress| {
+                steps.push(progress.steps_done);
+                let other = options(9).open_on(sim.attach());
+                assert!(matches!(other, Err(Error::Locked { .. })), "{what}: opened while it is repaired");
+            });
+            let report = match repaired_now {
                 Ok(report) => report,
                 Err(error) => {
                     // The log's first segment is the one that is lost.

@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are no tests to the lint")]
 
+#[path = "../../../.fuzz/src/shared/sums.rs"]
+#[expect(dead_code, reason = "what the fuzz targets need of it is more")]
+mod sums;
+
+use eventfold_io::Access;
 use eventfold_io::sim::{Keep, Rot, SimDisk, SimOptions};
 use eventfold_store::{
     Consequence, Damage, Error, ErrorKind, ExpectedVersion, FindingCause, ProposedEvent, ReadError, RecordedEvent,
@@ -197,4 +202,29 @@ fn closing_a_store_that_a_checkpoint_hides_damage_of_names_it() {
     assert!(store.close().is_err_and(|error| named(&error)));
     let Err(Error::Corrupt(damage)) = options().open_on(sim.attach()) else { panic!("it opens") };
     assert!(matches!(*damage, Damage::Log { corruption } if corruption.offset == offset));
+}
+
+#[test]
+fn a_first_footer_that_names_one_before_it_is_told_as_opening_tells_it() {
+    let name = "0000000000.segment";
+    for field in [160, 192] {
+        let sim = SimDisk::new(SimOptions::new(1));
+        filled(&sim, &options(), 60).close().unwrap();
+        let mut bytes = sim.contents(name).unwrap();
+        let salt = sums::u64_at(&bytes, 40);
+        let footer = sums::u64_at(&bytes, bytes.len() - 24);
+        let at = usize::try_from(footer).unwrap();
+        bytes[at + field] ^= 1;
+        sums::repair_footer(&mut bytes[at..], salt, footer);
+        let file = sim.attach().open(name, Access::ReadWrite).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        drop(file);
+
+        let refused = options().open_on(sim.attach()).unwrap_err();
+        assert!(
+            matches!(&refused, Error::Corrupt(damage) if matches!(&**damage, Damage::BrokenChain { file } if file == name))
+        );
+        let report = verify_on(sim.attach(), |_| {}).unwrap();
+        assert_eq!(report.worst(), Some(Consequence::Refused), "{:?}", report.findings);
+    }
 }

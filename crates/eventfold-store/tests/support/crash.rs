@@ -18,7 +18,7 @@ use eventfold_store::{
 };
 use uuid::Uuid;
 
-use super::{Random, Seeded};
+use super::{Random, Seeded, keeps};
 
 /// All streams that workloads write to.
 const STREAMS: [&str; 4] = ["order-1", "order-2", "audit", "a-stream-with-a-long-name"];
@@ -217,7 +217,7 @@ impl Driver {
     /// Opens the store, and holds what is there against the ledger.
     pub(crate) fn open(&mut self) {
         self.opens += 1;
-        let before = self.sim.names();
+        let (before, stood) = (self.sim.names(), self.sim.fork());
         let cut_preparation = before.iter().any(|name| {
             let contents = || self.sim.contents(name).unwrap();
             name.ends_with(".segment")
@@ -273,6 +273,7 @@ impl Driver {
             if let Some(side_file) = &report.side_file {
                 assert!(self.sim.durable_names().contains(side_file), "the side file's new name is not durable");
             }
+            assert!(keeps(&self.sim, &stood, &report.dropped), "no side file has the bytes that were dropped");
             if report.unproven_events() > 0 {
                 self.branches.add("events above the last proven offset");
             }

@@ -79,7 +79,7 @@ pub(crate) fn torn(seed: u64) -> (SimDisk, Vec<RecordedEvent>) {
     kept.extend(append(&mut store, 1, 30_000).unwrap());
     kept.extend(append(&mut store, 2, 3000).unwrap());
     sim.inject(When::on(Operation::SyncData), Fault::Die);
-    append(&mut store, 3, 4000).unwrap_err();
+    append(&mut store, 3, 9000).unwrap_err();
     drop(store);
     sim.clear_faults();
     let units = sim.unsynced().len();

@@ -8,7 +8,19 @@ pub(crate) mod failing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventfold_store::Environment;
+use eventfold_io::sim::SimDisk;
+use eventfold_store::{Environment, Extent};
+
+/// Whether some side file that is done has just the bytes that were dropped from the disk as it stood before.
+pub(crate) fn keeps(sim: &SimDisk, before: &SimDisk, dropped: &[Extent]) -> bool {
+    let bytes = |extent: &Extent| {
+        let segment = before.contents(&format!("{:010}.segment", extent.segment)).unwrap();
+        segment[usize::try_from(extent.from).unwrap()..usize::try_from(extent.to).unwrap()].to_vec()
+    };
+    let dropped: Vec<u8> = dropped.iter().flat_map(bytes).collect();
+    let holds = |name: &String| name.ends_with(".dropped") && sim.contents(name).unwrap().ends_with(&dropped);
+    dropped.is_empty() || sim.names().iter().any(holds)
+}
 
 /// A world without chance: a clock that moves by one with each look, and numbers that follow from a seed.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use eventfold_io::sim::{SimDisk, SimOptions};
-use eventfold_store::{Environment, ProposedEvent, Store, StoreOptions};
+use eventfold_store::{Environment, Error, ProposedEvent, Store, StoreOptions};
 use uuid::Uuid;
 
 /// The time at which everything happens.
@@ -43,7 +43,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { sim: SimDisk::new(SimOptions::new(seed)), environment: Arc::new(Seeded(AtomicU64::new(seed))) }
+        Self::on(SimDisk::new(SimOptions::new(seed)), seed)
+    }
+
+    /// On a disk that was used before, in processes of other seeds.
+    pub(crate) fn on(sim: SimDisk, seed: u64) -> Self {
+        Self { sim, environment: Arc::new(Seeded(AtomicU64::new(seed))) }
     }
 
     /// No thread, and the smallest segments at which nothing but the options is said.
@@ -53,7 +58,11 @@ impl World {
 
     /// With the smallest segments, so that a few dozen appends cross their borders.
     pub(crate) fn open(&self) -> Store {
-        self.options().segment_size(64 << 10).open_on(self.sim.attach()).unwrap()
+        self.try_open().unwrap()
+    }
+
+    pub(crate) fn try_open(&self) -> Result<Store, Error> {
+        self.options().segment_size(64 << 10).open_on(self.sim.attach())
     }
 
     /// Every file and what is in it.
