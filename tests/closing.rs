@@ -28,7 +28,7 @@ fn ends(test: impl FnOnce() + Send + 'static) {
 
 fn open() -> (HangingDisk, EventfoldDb) {
     let disk = HangingDisk::new(MemoryDirectory::new().disk());
-    let db = EventfoldDb::builder().open_on(Arc::new(disk.clone())).unwrap();
+    let db = EventfoldDb::builder().open_on(disk.disk()).unwrap();
     db.append_blocking("account-7", ExpectedVersion::NoStream, events()).unwrap();
     (disk, db)
 }
@@ -38,10 +38,9 @@ fn events() -> Vec<ProposedEvent> {
 }
 
 /// The events of the store on this disk, once nobody has it open any more. It was closed cleanly.
-fn reopened(disk: HangingDisk) -> Vec<RecordedEvent> {
-    let disk = Arc::new(disk);
+fn reopened(disk: &HangingDisk) -> Vec<RecordedEvent> {
     let db = loop {
-        match EventfoldDb::builder().open_on(disk.clone()) {
+        match EventfoldDb::builder().open_on(disk.disk()) {
             Ok(db) => break db,
             Err(Error::Locked { .. }) => std::thread::yield_now(),
             Err(other) => panic!("{other:?}"),
@@ -96,7 +95,7 @@ fn closing_that_is_given_up_goes_on_without_waiting() {
         assert!(matches!(refused, Err(Error::Closed)), "{refused:?}");
         disk.go_on();
         writer.close_blocking().unwrap();
-        assert_eq!(reopened(disk).len(), 1);
+        assert_eq!(reopened(&disk).len(), 1);
     });
 }
 
@@ -110,7 +109,7 @@ fn dropping_does_not_wait_for_the_disk() {
         disk.wait_until_met();
         drop(db);
         disk.go_on();
-        assert_eq!(reopened(disk).len(), 2);
+        assert_eq!(reopened(&disk).len(), 2);
     });
 }
 
@@ -122,7 +121,7 @@ fn a_store_that_is_dropped_is_open_while_somebody_can_append() {
         drop(db);
         writer.append_blocking("account-7", ExpectedVersion::Exact(0), events()).unwrap();
         drop(writer);
-        assert_eq!(reopened(disk).len(), 2);
+        assert_eq!(reopened(&disk).len(), 2);
     });
 }
 
@@ -137,7 +136,7 @@ fn a_store_can_be_dropped_on_its_writers_own_thread() {
         task.keep((db, pending));
         disk.go_on();
         dropped.recv().unwrap();
-        assert_eq!(reopened(disk).len(), 2);
+        assert_eq!(reopened(&disk).len(), 2);
     });
 }
 
@@ -152,6 +151,6 @@ fn closing_can_be_given_up_on_the_writers_own_thread() {
         task.keep(closing);
         disk.go_on();
         dropped.recv().unwrap();
-        assert_eq!(reopened(disk).len(), 1);
+        assert_eq!(reopened(&disk).len(), 1);
     });
 }

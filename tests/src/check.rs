@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eventfold_db::RecordedEvent;
 use uuid::Uuid;
 
-use crate::asked::{Asked, id_of};
+use crate::asked::Asked;
 use crate::history::{Answer, Call, Found, History, Question, Span};
 use crate::model::{Decided, Model, is_of};
 
@@ -84,8 +84,13 @@ impl History {
         let borders = self.borders(&log)?;
         let model = Model::new(log, borders, self.calls.iter().flat_map(|call| names(&call.asked)));
         self.check_lengths(&model)?;
+        let mut askers: BTreeMap<Uuid, Vec<&Call>> = BTreeMap::new();
+        for call in &self.calls {
+            askers.entry(first_id(&call.asked)).or_default().push(call);
+        }
         for length in model.lengths(0, u64::MAX).filter(|length| *length < model.events().len()) {
-            self.check_append(&model, length)?;
+            let askers = &askers[&model.events()[length].event_id];
+            check_append(&model, length, askers)?;
         }
         for (index, call) in self.calls.iter().enumerate() {
             check_answer(&model, index, call)?;
@@ -103,8 +108,7 @@ impl History {
     fn borders(&self, log: &[RecordedEvent]) -> Result<Vec<usize>, Lie> {
         let mut asked: BTreeMap<Uuid, Vec<&Asked>> = BTreeMap::new();
         for call in &self.calls {
-            let (_, first) = call.asked.events().next().expect("an append has events");
-            asked.entry(first.event_id.expect("its events have ids")).or_default().push(&call.asked);
+            asked.entry(first_id(&call.asked)).or_default().push(&call.asked);
         }
         let (mut borders, mut seen, mut place) = (Vec::new(), BTreeSet::new(), 0);
         while let Some(first) = log.get(place) {
@@ -122,23 +126,6 @@ impl History {
             place += count;
         }
         Ok(borders)
-    }
-
-    /// One of those who asked for the append at this place has to have got it there.
-    fn check_append(&self, model: &Model, place: usize) -> Result<(), Lie> {
-        let end = model.end_of(place);
-        let stored = &model.events()[place..end];
-        let granted =
-            |call: &&Call| is_of(&call.asked, stored) && matches!(call.answer, Answer::Stands(_) | Answer::Dropped);
-        let in_time = |call: &&Call| {
-            call.span.before <= place as u64 && (call.answer == Answer::Dropped || call.span.after >= end as u64)
-        };
-        let mut granted = self.calls.iter().filter(granted).peekable();
-        granted.peek().ok_or(Lie::Refused { place })?;
-        let mut in_time = granted.filter(in_time).peekable();
-        in_time.peek().ok_or(Lie::OutOfTime { place })?;
-        let allowed = in_time.any(|call| model.decide(&call.asked, place) == Decided::Accepted);
-        allowed.then_some(()).ok_or(Lie::NotAllowed { place })
     }
 
     fn spans(&self) -> impl Iterator<Item = &Span> {
@@ -169,6 +156,23 @@ impl History {
     }
 }
 
+/// One of those who asked for the append at this place has to have got it there.
+fn check_append(model: &Model, place: usize, askers: &[&Call]) -> Result<(), Lie> {
+    let end = model.end_of(place);
+    let stored = &model.events()[place..end];
+    let granted =
+        |call: &&&Call| is_of(&call.asked, stored) && matches!(call.answer, Answer::Stands(_) | Answer::Dropped);
+    let in_time = |call: &&&Call| {
+        call.span.before <= place as u64 && (call.answer == Answer::Dropped || call.span.after >= end as u64)
+    };
+    let mut granted = askers.iter().filter(granted).peekable();
+    granted.peek().ok_or(Lie::Refused { place })?;
+    let mut in_time = granted.filter(in_time).peekable();
+    in_time.peek().ok_or(Lie::OutOfTime { place })?;
+    let allowed = in_time.any(|call| model.decide(&call.asked, place) == Decided::Accepted);
+    allowed.then_some(()).ok_or(Lie::NotAllowed { place })
+}
+
 /// Positions and versions have no gaps.
 fn numbered(log: &[RecordedEvent]) -> Result<(), Lie> {
     let mut versions: BTreeMap<Uuid, u64> = BTreeMap::new();
@@ -180,6 +184,11 @@ fn numbered(log: &[RecordedEvent]) -> Result<(), Lie> {
         *version += 1;
     }
     Ok(())
+}
+
+fn first_id(asked: &Asked) -> Uuid {
+    let (_, first) = asked.events().next().expect("an append has events");
+    first.event_id.expect("its events have ids")
 }
 
 fn names(asked: &Asked) -> impl Iterator<Item = String> {
@@ -213,36 +222,26 @@ fn check_answer(model: &Model, index: usize, call: &Call) -> Result<(), Lie> {
 
 /// What a read finds in a log of this length.
 fn found(model: &Model, question: &Question, length: usize) -> Found {
-    let log = &model.events()[..length];
+    let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     match question {
         Question::Query { items, from, max_count, backward } => {
-            let matching = log.iter().filter(|event| model.matches(items, event));
-            Found::Events(pick(matching, |event| event.global_position, *from, *max_count, *backward))
+            let from = place(*from);
+            let among = if *backward { 0..length.min(from.saturating_add(1)) } else { from.min(length)..length };
+            let events = model.matching(items, among, place(*max_count), *backward);
+            Found::Events(events.into_iter().cloned().collect())
         }
         Question::Stream { stream, from, max_count, backward } => {
             if model.version(stream, length).is_none() {
                 return Found::NoStream;
             }
-            let id = id_of(stream);
-            let events = log.iter().filter(|event| event.stream_id == id);
-            Found::Events(pick(events, |event| event.stream_version, *from, *max_count, *backward))
+            let (events, max_count) = (model.stream(stream, length), place(*max_count));
+            Found::Events(if *backward {
+                events.take(place(*from).saturating_add(1)).rev().take(max_count).cloned().collect()
+            } else {
+                events.skip(place(*from)).take(max_count).cloned().collect()
+            })
         }
         Question::Version { stream } => Found::Version(model.version(stream, length)),
-    }
-}
-
-fn pick<'a>(
-    events: impl DoubleEndedIterator<Item = &'a RecordedEvent>,
-    key: impl Fn(&RecordedEvent) -> u64,
-    from: u64,
-    max_count: u64,
-    backward: bool,
-) -> Vec<RecordedEvent> {
-    let max_count = usize::try_from(max_count).unwrap_or(usize::MAX);
-    if backward {
-        events.rev().filter(|event| key(event) <= from).take(max_count).cloned().collect()
-    } else {
-        events.filter(|event| key(event) >= from).take(max_count).cloned().collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What concurrent clients asked for, and what they were told.
 
+use std::collections::BTreeSet;
+
 use eventfold_db::{Error, FailedCondition, RecordedEvent};
 
 use crate::asked::{Asked, Criteria};
@@ -11,6 +13,24 @@ pub struct History {
     pub calls: Vec<Call>,
     /// The reads.
     pub readings: Vec<Reading>,
+}
+
+impl History {
+    /// The greatest length of the log that anybody was told.
+    pub fn longest(&self) -> u64 {
+        let spans = self.calls.iter().map(|call| &call.span).chain(self.readings.iter().map(|reading| &reading.span));
+        spans.map(|span| span.before.max(span.after)).max().unwrap_or(0)
+    }
+
+    /// How often somebody was told of an append that somebody had been told of before.
+    pub fn repeated(&self) -> u64 {
+        let mut told = BTreeSet::new();
+        let standing = self.calls.iter().filter_map(|call| match &call.answer {
+            Answer::Stands(events) => events.first(),
+            _ => None,
+        });
+        standing.filter(|first| !told.insert(first.global_position)).count() as u64
+    }
 }
 
 /// When something was asked for and answered.
@@ -75,6 +95,26 @@ impl Answer {
             Err(error) => panic!("not an answer to a valid append: {error:?}"),
         }
     }
+
+    /// What a store has said whose disk may fail, be full or die at any time.
+    ///
+    /// # Panics
+    ///
+    /// At an error that valid appends don't meet even so.
+    pub fn under_faults(result: Result<Vec<RecordedEvent>, Error>) -> Self {
+        match result {
+            Err(Error::OutcomeUnknown { .. }) => Self::Dropped,
+            Err(
+                Error::Poisoned { .. }
+                | Error::Closed
+                | Error::StorageFull { .. }
+                | Error::Read(_)
+                | Error::Io(_)
+                | Error::ReadOnly,
+            ) => Self::TurnedAway,
+            result => Self::of(result),
+        }
+    }
 }
 
 /// A read that was asked for.
@@ -134,14 +174,14 @@ pub enum Found {
 impl Found {
     /// What the store has said.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// At an error that reading a sound store doesn't meet.
-    pub fn events(result: Result<Vec<RecordedEvent>, Error>) -> Self {
+    /// Those that reading a sound store does not meet.
+    pub fn events(result: Result<Vec<RecordedEvent>, Error>) -> Result<Self, Error> {
         match result {
-            Ok(events) => Self::Events(events),
-            Err(Error::StreamNotFound { .. }) => Self::NoStream,
-            Err(error) => panic!("not an answer to a valid read: {error:?}"),
+            Ok(events) => Ok(Self::Events(events)),
+            Err(Error::StreamNotFound { .. }) => Ok(Self::NoStream),
+            Err(error) => Err(error),
         }
     }
 }

@@ -1,21 +1,35 @@
 //! Scenarios that cross the layers, through the facade alone. Each file beside this directory is a group of them.
 //!
 //! Here is what they share: a [log in a few lists](Model), a [record](History) of what concurrent clients asked and were
-//! told, and the [check](History::check) that all of it is true of one order of the appends; and a [disk](HangingDisk) that
-//! hangs.
+//! told, and the [check](History::check) that all of it is true of one order of the appends; a [disk](HangingDisk) that
+//! hangs; and, for what real systems do, [processes](Own) and [file systems](Mounted) of a test's own, with a
+//! [witness](Witness) of what was acknowledged there. [`dying`] is about processes that are killed, and power that is cut.
 
+#[cfg(target_os = "linux")]
+mod apart;
 mod asked;
 mod check;
+mod client;
+pub mod dying;
 mod hanging;
 mod history;
 mod model;
+#[cfg(target_os = "linux")]
+mod mounted;
 mod place;
 mod random;
+mod witness;
 
+#[cfg(target_os = "linux")]
+pub use apart::{Own, die, have_killed, victims_directory};
 pub use asked::{Asked, Condition, Criteria, query};
 pub use check::Lie;
+pub use client::{Client, World};
 pub use hanging::HangingDisk;
 pub use history::{Answer, Call, Found, History, Question, Reading, Span};
 pub use model::{Decided, Model};
-pub use place::Place;
+#[cfg(target_os = "linux")]
+pub use mounted::{Ballast, Frozen, Mounted};
+pub use place::{Place, quick_directory};
 pub use random::Random;
+pub use witness::{Witness, disks_error};

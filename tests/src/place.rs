@@ -3,6 +3,16 @@
 use eventfold_db::{Builder, EventfoldDb, MemoryDirectory};
 use tempfile::TempDir;
 
+/// A directory in memory where the system has such a place: a real disk takes its time for the syncs of many lives.
+///
+/// # Panics
+///
+/// If there is no space for it.
+pub fn quick_directory() -> TempDir {
+    let found = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    found.expect("the system has a directory for what is temporary")
+}
+
 /// A directory for one store.
 #[derive(Debug)]
 pub enum Place {

@@ -3,7 +3,7 @@
 use eventfold_db::{ExpectedVersion, FailedCondition, ProposedEvent};
 
 use super::*;
-use crate::asked::{Condition, Criteria};
+use crate::asked::{Condition, Criteria, id_of};
 use crate::history::Reading;
 
 use ExpectedVersion::{Any, Exact, NoStream};
