@@ -25,16 +25,9 @@ fn what_a_killed_process_was_told_is_there() {
     let mut done = 0;
     while done < lives {
         let seed = seed + done;
-        let mut saga = Saga::new(Directory::new(), seed);
-        for _ in 0..LIVES_OF_A_STORE.min(lives - done) {
-            if let Err(breach) = saga.go_on(&mut tally) {
-                panic!("EVENTFOLD_SEED={seed}, {}: {breach:?}", saga.keep());
-            }
-            done += 1;
-        }
-        if let Err(breach) = saga.look_at(true, &mut tally) {
-            panic!("EVENTFOLD_SEED={seed}, {}: {breach:?}", saga.keep());
-        }
+        let lives_here = LIVES_OF_A_STORE.min(lives - done);
+        Saga::new(Directory::new(), seed).live_through(lives_here, &mut tally);
+        done += lives_here;
         println!("seed {seed} and before: {tally}");
     }
     assert!(tally.of("struck") > lives / 2, "{tally}");

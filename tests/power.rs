@@ -62,16 +62,9 @@ fn what_was_told_before_power_was_cut_is_there() {
                 return println!("SKIPPED: cutting power needs root, loop devices, ext4 and Perl: {missing}");
             }
         };
-        let mut saga = Saga::new(disk, seed);
-        for _ in 0..LIVES_OF_A_STORE.min(lives - done) {
-            if let Err(breach) = saga.go_on(&mut tally) {
-                panic!("EVENTFOLD_SEED={seed}, {}: {breach:?}", saga.keep());
-            }
-            done += 1;
-        }
-        if let Err(breach) = saga.look_at(true, &mut tally) {
-            panic!("EVENTFOLD_SEED={seed}, {}: {breach:?}", saga.keep());
-        }
+        let lives_here = LIVES_OF_A_STORE.min(lives - done);
+        Saga::new(disk, seed).live_through(lives_here, &mut tally);
+        done += lives_here;
         println!("seed {seed} and before: {tally}");
     }
     assert!(tally.of("struck") > lives / 2, "{tally}");

@@ -57,6 +57,7 @@ pub struct Saga<G: Ground> {
     ground: G,
     /// What is known of the store.
     pub ledger: Ledger,
+    seed: u64,
     random: Random,
     lives: u32,
 }
@@ -64,7 +65,7 @@ pub struct Saga<G: Ground> {
 impl<G: Ground> Saga<G> {
     /// A new one.
     pub fn new(ground: G, seed: u64) -> Self {
-        Self { ground, ledger: Ledger::default(), random: Random::new(seed), lives: 0 }
+        Self { ground, ledger: Ledger::default(), seed, random: Random::new(seed), lives: 0 }
     }
 
     /// This store on another ground, with what is known of it.
@@ -72,8 +73,22 @@ impl<G: Ground> Saga<G> {
         Saga {
             ground: ground(&self.ground),
             ledger: self.ledger.clone(),
+            seed: self.seed,
             random: self.random.clone(),
             lives: self.lives,
+        }
+    }
+
+    /// Goes on so often, and looks at everything in the end.
+    ///
+    /// # Panics
+    ///
+    /// At the first breach, with the seed and where the store is kept.
+    pub fn live_through(&mut self, lives: u64, tally: &mut Tally) {
+        let outcome = (0..lives).try_for_each(|_| self.go_on(tally)).and_then(|()| self.look_at(true, tally));
+        if let Err(breach) = outcome {
+            let (seed, kept) = (self.seed, self.keep());
+            panic!("EVENTFOLD_SEED={seed}, {kept}: {breach:?}");
         }
     }
 
