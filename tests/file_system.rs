@@ -51,7 +51,7 @@ fn append_until_refused(db: &EventfoldDb, witness: &mut Witness) -> Error {
 fn on_a_file_system_that_turns_read_only_commits_fail_for_good_reads_go_on_and_reopening_decides() {
     let test = "on_a_file_system_that_turns_read_only_commits_fail_for_good_reads_go_on_and_reopening_decides";
     Own::Devices.run(test, || {
-        let mounted = Mounted::ext4(16 << 20);
+        let mounted = Mounted::ext4(16 << 20, 4096).unwrap();
         let store = mounted.path().join("store");
         let (db, mut witness) = reopened(&store);
         let mut subscription = db.reads().subscribe_blocking(Query::all(), 0).unwrap();
@@ -99,7 +99,7 @@ fn on_a_file_system_that_turns_read_only_commits_fail_for_good_reads_go_on_and_r
 fn while_a_file_system_holds_still_only_appends_wait_and_all_that_wait_are_answered_when_it_goes_on() {
     let test = "while_a_file_system_holds_still_only_appends_wait_and_all_that_wait_are_answered_when_it_goes_on";
     Own::Devices.run(test, || {
-        let mounted = Mounted::ext4(16 << 20);
+        let mounted = Mounted::ext4(16 << 20, 4096).unwrap();
         let store = mounted.path().join("store");
         let (db, mut witness) = opened(&store);
         db.close_blocking().unwrap();

@@ -146,7 +146,7 @@ fn wherever_a_tmpfs_is_full_appends_are_refused_and_go_on_when_there_is_space() 
 #[test]
 fn wherever_an_ext4_is_full_appends_are_refused_and_go_on_when_there_is_space() {
     Own::Devices.run("wherever_an_ext4_is_full_appends_are_refused_and_go_on_when_there_is_space", || {
-        sweep(&Mounted::ext4(16 << 20), 8 * BLOCK);
+        sweep(&Mounted::ext4(16 << 20, 4096).unwrap(), 8 * BLOCK);
     });
 }
 

@@ -3,6 +3,7 @@
 //!
 //! `EVENTFOLD_CUTS` says how many lives, `EVENTFOLD_SEED` with which choices. It needs root, loop devices, ext4 and Perl.
 
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it does not expect has failed")]
 
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! Clients whose choices follow from a seed: what they ask for, and how.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use eventfold_sync::clock;
 use uuid::Uuid;
 
 use crate::asked::{Asked, Condition, Criteria, query};
-use crate::history::{Answer, Call, Found, History, Question, Reading, Span};
+use crate::history::{Answer, Call, Found, History, Question, Reading, Span, tells_of_damage};
 use crate::random::Random;
 
 /// The last is an id, and has no name.
@@ -28,6 +28,8 @@ pub struct World {
     history: Mutex<History>,
     /// Whether their store may fail.
     faults: bool,
+    /// Whether its disk may have lost something that it had.
+    decays: AtomicBool,
     failed_reads: AtomicU64,
 }
 
@@ -55,6 +57,16 @@ impl World {
         Self { faults: true, ..Self::default() }
     }
 
+    /// From here on its disk may have lost something that it had, and answers may say so.
+    pub fn decay(&self) {
+        self.decays.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this is an answer to a valid question.
+    pub fn may_fail_so(&self, error: &Error) -> bool {
+        self.faults && (self.decays.load(Ordering::Relaxed) || !tells_of_damage(error))
+    }
+
     /// What they have asked for and been told.
     pub fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
@@ -70,7 +82,7 @@ impl World {
     }
 
     fn answer(&self, result: Result<Vec<RecordedEvent>, Error>) -> Answer {
-        if self.faults { Answer::under_faults(result) } else { Answer::of(result) }
+        if self.faults { Answer::under_faults(result, self.decays.load(Ordering::Relaxed)) } else { Answer::of(result) }
     }
 }
 
@@ -205,7 +217,7 @@ impl Client {
             _ => match self.reads.stream_version(&stream) {
                 Ok(Some(version)) => ExpectedVersion::Exact(version),
                 Ok(None) => ExpectedVersion::NoStream,
-                Err(_) if self.world.faults => ExpectedVersion::Any,
+                Err(error) if self.world.may_fail_so(&error) => ExpectedVersion::Any,
                 Err(error) => panic!("not an answer to a valid question: {error:?}"),
             },
         };
@@ -304,7 +316,7 @@ impl Client {
             Ok(found) => self.world.history().readings.push(Reading { question, span, found }),
             // It says nothing of the log.
             Err(error) => {
-                assert!(self.world.faults, "not an answer to a valid read: {error:?}");
+                assert!(self.world.may_fail_so(&error), "not an answer to a valid read: {error:?}");
                 self.world.failed_reads.fetch_add(1, Ordering::Relaxed);
             }
         }

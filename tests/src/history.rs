@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use eventfold_db::{Error, FailedCondition, RecordedEvent};
+use eventfold_db::{Error, FailedCondition, ReadError, RecordedEvent};
 
 use crate::asked::{Asked, Criteria};
 
@@ -96,13 +96,14 @@ impl Answer {
         }
     }
 
-    /// What a store has said whose disk may fail, be full or die at any time.
+    /// What a store has said whose disk may fail, be full or die at any time; and lose what it had, where it `decays`.
     ///
     /// # Panics
     ///
     /// At an error that valid appends don't meet even so.
-    pub fn under_faults(result: Result<Vec<RecordedEvent>, Error>) -> Self {
+    pub fn under_faults(result: Result<Vec<RecordedEvent>, Error>, decays: bool) -> Self {
         match result {
+            Err(error) if !decays && tells_of_damage(&error) => panic!("a sound store tells of damage: {error:?}"),
             Err(Error::OutcomeUnknown { .. }) => Self::Dropped,
             Err(
                 Error::Poisoned { .. }
@@ -114,6 +115,16 @@ impl Answer {
             ) => Self::TurnedAway,
             result => Self::of(result),
         }
+    }
+}
+
+/// Whether an error says that something is damaged: a disk that fails and keeps what it has synced leads to none.
+pub fn tells_of_damage(error: &Error) -> bool {
+    match error {
+        Error::Read(error) => !matches!(error, ReadError::Io(_)),
+        Error::Poisoned { cause } | Error::OutcomeUnknown { cause: Some(cause) } => cause.damage().is_some(),
+        Error::Corrupt(_) => true,
+        _ => false,
     }
 }
 

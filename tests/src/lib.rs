@@ -26,7 +26,7 @@ pub use asked::{Asked, Condition, Criteria, query};
 pub use check::Lie;
 pub use client::{Client, World};
 pub use hanging::HangingDisk;
-pub use history::{Answer, Call, Found, History, Question, Reading, Span};
+pub use history::{Answer, Call, Found, History, Question, Reading, Span, tells_of_damage};
 pub use model::{Decided, Model};
 #[cfg(target_os = "linux")]
 pub use mounted::{Ballast, Frozen, Mounted};

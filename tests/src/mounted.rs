@@ -12,7 +12,6 @@ use tempfile::TempDir;
 pub struct Mounted {
     /// In memory as well: a process that is killed leaves an empty directory, and nothing else.
     directory: TempDir,
-    device: Option<PathBuf>,
 }
 
 /// What fills a file system.
@@ -38,38 +37,40 @@ impl Mounted {
     ///
     /// If it can't be mounted.
     pub fn tmpfs(options: &str) -> Self {
-        let mounted = Self::new(None);
+        let mounted = Self::new().expect("a directory can be mounted");
         command("mount", &["-t", "tmpfs", "-o", options, "none"], &mounted.path());
         mounted
     }
 
-    /// An ext4 on a loop device of so many bytes, without blocks that are kept for root.
+    /// An ext4 on a loop device of so many bytes, in blocks of so many, of which none are kept for root.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If it can't be made or mounted.
-    pub fn ext4(bytes: u64) -> Self {
-        let mut mounted = Self::new(None);
-        let image = mounted.directory.path().join("image");
-        command("truncate", &["-s", &bytes.to_string()], &image);
-        command("mkfs.ext4", &["-q", "-b", "4096", "-m", "0"], &image);
-        mounted.device = Some(image);
-        mounted.mount();
-        mounted
+    /// What is missing on this machine.
+    pub fn ext4(bytes: u64, block_len: u32) -> Result<Self, String> {
+        let mounted = Self::new()?;
+        run("truncate", &["-s", &bytes.to_string()], &mounted.image())?;
+        run("mkfs.ext4", &["-q", "-b", &block_len.to_string(), "-m", "0"], &mounted.image())?;
+        mounted.mount()?;
+        Ok(mounted)
     }
 
-    fn new(device: Option<PathBuf>) -> Self {
+    fn new() -> Result<Self, String> {
         let directory = tempfile::tempdir().expect("the system has a directory for what is temporary");
-        command("mount", &["-t", "tmpfs", "none"], directory.path());
-        let mounted = Self { directory, device };
-        command("mkdir", &[], &mounted.path());
-        mounted
+        run("mount", &["-t", "tmpfs", "none"], directory.path())?;
+        let mounted = Self { directory };
+        run("mkdir", &[], &mounted.path())?;
+        Ok(mounted)
     }
 
-    fn mount(&self) {
-        let device = self.device.as_ref().expect("it is on a device");
-        let device = device.to_str().expect("temporary directories have plain names");
-        command("mount", &["-o", "loop", device], &self.path());
+    fn mount(&self) -> Result<(), String> {
+        let image = self.image();
+        run("mount", &["-o", "loop", image.to_str().expect("temporary directories have plain names")], &self.path())
+    }
+
+    /// What the device is made of.
+    fn image(&self) -> PathBuf {
+        self.directory.path().join("image")
     }
 
     /// Its root.
@@ -109,7 +110,21 @@ impl Mounted {
         while !unmounted() {
             std::thread::yield_now();
         }
-        self.mount();
+        self.mount().expect("it was mounted before");
+    }
+
+    /// A copy of its device, to be looked at when this process and its mounts are gone.
+    ///
+    /// # Panics
+    ///
+    /// If there is no space for it.
+    pub fn keep(&self) -> PathBuf {
+        let kept = tempfile::tempdir().expect("the system has a directory for what is temporary").keep();
+        // What is in memory alone is to be in the copy too. A file system that was stopped refuses: then nothing is.
+        drop(run("sync", &["--file-system"], &self.path()));
+        let image = self.image();
+        command("cp", &[image.to_str().expect("temporary directories have plain names")], &kept);
+        kept.join("image")
     }
 
     /// How many bytes are free.
@@ -201,8 +216,13 @@ impl Drop for Frozen {
 }
 
 fn command(program: &str, arguments: &[&str], path: &Path) {
-    let output = Command::new(program).args(arguments).arg(path).output();
-    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    run(program, arguments, path).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn run(program: &str, arguments: &[&str], path: &Path) -> Result<(), String> {
+    let output =
+        Command::new(program).args(arguments).arg(path).output().map_err(|error| format!("{program}: {error}"))?;
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?} {}: {told}", path.display());
+    let failed = || format!("{program} {arguments:?} {}: {}", path.display(), told.trim());
+    output.status.success().then_some(()).ok_or_else(failed)
 }

@@ -1,4 +1,9 @@
 //! Somebody who appends, keeps what was acknowledged, and looks for it later.
+//!
+//! It is in the process of the store, which lives through what happens. So it has the answers themselves, of events as large as
+//! a test wants them, and can say at every moment that these are served and nothing else is. The [ledger](crate::dying::Ledger) is
+//! in another process than the store: it has the lines that reached it before a kill, and has to allow for all that may have
+//! happened after the last.
 
 use std::path::Path;
 use std::task::Poll;

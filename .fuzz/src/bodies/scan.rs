@@ -500,22 +500,31 @@ fn planned(images: &[Image], plain: &[Plain], recovery: &Recovery) {
     let (kept, removed) = later.split_at(fit);
     let torn = recovery.end == TailEnd::Torn;
     let (segment, p) = (recovery.segment, plain[active].p);
-    let file_len = images[active].info.file_len;
-    let long_enough = file_len.max(p + FRAME_HEADER_LEN as u64 + TAIL_ZEROES_LEN);
+    let needed = p + FRAME_HEADER_LEN as u64 + TAIL_ZEROES_LEN;
+    // A length beyond the capacity is made sure of by changing it, unless the writer ended cleanly.
+    let long_enough = |image: &Image, needed: u64| match image.info.file_len {
+        len if len < needed => needed,
+        len if recovery.end != TailEnd::Closed && len > image.info.capacity => len + 4096,
+        len => len,
+    };
+    let file_len = long_enough(&images[active], needed);
 
     let mut steps = Vec::new();
     if !recovery.dropped.is_empty() {
         steps.push(Step::KeepDropped(recovery.dropped.clone()));
     }
-    if long_enough > file_len {
-        steps.push(Step::Extend { segment, len: long_enough });
+    if file_len > images[active].info.file_len {
+        steps.push(Step::Extend { segment, len: file_len });
+    }
+    for image in kept.iter().filter(|image| long_enough(image, 0) > image.info.file_len) {
+        steps.push(Step::Extend { segment: image.info.number, len: long_enough(image, 0) });
     }
     steps.push(Step::Rewrite(Extent { segment, from: plain[active].proven, to: p }));
     if torn {
-        steps.push(Step::Erase(Extent { segment, from: p, to: long_enough }));
+        steps.push(Step::Erase(Extent { segment, from: p, to: file_len }));
         // What is removed needs no erasing.
         steps.extend(kept.iter().map(|image| {
-            Step::Erase(Extent { segment: image.info.number, from: FIRST_FRAME_OFFSET, to: image.info.file_len })
+            Step::Erase(Extent { segment: image.info.number, from: FIRST_FRAME_OFFSET, to: long_enough(image, 0) })
         }));
     }
     steps.push(Step::Sync { segment });

@@ -18,7 +18,7 @@ mod scenario;
 mod seeds;
 mod sha1;
 
-pub use names::names;
+pub use names::{Subject, names};
 pub use operations::operations;
 pub use query::query;
 pub use recover::recover;

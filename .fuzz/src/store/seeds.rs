@@ -1,5 +1,6 @@
 //! Where the corpora start from: the same seeds in every run.
 
+use super::names::aimed;
 use crate::shared::noise::instructions;
 
 /// Seeds for the target of this name.
@@ -10,9 +11,9 @@ use crate::shared::noise::instructions;
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
         "names" => {
-            let mut seeds = instructions(0x4A, 64, |index| vec![index]);
-            seeds.extend(file_names());
-            seeds
+            let seeds = instructions(0x4A, 64, |index| vec![index]).into_iter();
+            let seeds = seeds.enumerate().map(|(index, seed)| aimed(&seed, [1, 7].contains(&(index % 8))));
+            seeds.chain(file_names()).collect()
         }
         "operations" => instructions(0x09, 96, |index| vec![index.wrapping_mul(29), index]),
         "query" => instructions(0x0E, 64, |index| vec![index]),
@@ -48,7 +49,7 @@ fn file_names() -> Vec<Vec<u8>> {
                 for end in [None, Some(13)] {
                     let parts: Vec<u8> = [Some(number), more, Some(kind), end].into_iter().flatten().collect();
                     let shape = u8::try_from(parts.len() - 1).expect("up to four parts") << 1;
-                    seeds.push([&[1, shape], &*parts].concat());
+                    seeds.push(aimed(&[&[1, shape], &*parts].concat(), true));
                 }
             }
         }

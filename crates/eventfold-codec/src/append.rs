@@ -48,6 +48,11 @@ impl ProposedAppend {
         self
     }
 
+    /// The stream and the events of each call of [`events`](Self::events), in their order.
+    pub fn runs(&self) -> impl Iterator<Item = (&StreamRef, &[ProposedEvent])> {
+        self.runs.iter().map(|(stream, events)| (stream, events.as_slice()))
+    }
+
     /// Checks the append against every limit of the format, and gives the events that have no id one from `new_id`.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Short strings: event types and tags.
 
+use std::str::Utf8Error;
+
 use bytes::Bytes;
 
 /// UTF-8 in shared bytes: cheap to clone, and a slice of a larger buffer where it was decoded from one.
@@ -24,6 +26,15 @@ impl Text {
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl TryFrom<Bytes> for Text {
+    type Error = Utf8Error;
+
+    fn try_from(bytes: Bytes) -> Result<Self, Utf8Error> {
+        std::str::from_utf8(&bytes)?;
+        Ok(Self(bytes))
     }
 }
 
@@ -142,6 +153,22 @@ macro_rules! unchecked_text_type {
 
             pub(crate) fn slice_of(source: &Bytes, text: &str) -> Self {
                 Self(Text::slice_of(source, text))
+            }
+        }
+
+        /// Without a copy.
+        impl TryFrom<Bytes> for $name {
+            type Error = Utf8Error;
+
+            fn try_from(bytes: Bytes) -> Result<Self, Utf8Error> {
+                Text::try_from(bytes).map(Self)
+            }
+        }
+
+        /// Without a copy.
+        impl From<$name> for Bytes {
+            fn from(text: $name) -> Self {
+                text.0.0
             }
         }
 

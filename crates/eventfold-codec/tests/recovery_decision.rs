@@ -367,9 +367,26 @@ fn a_file_too_short_for_the_new_frame_and_its_zeroes_is_extended_first() {
     assert_eq!(steps[1], Step::Extend { segment: 0, len });
     assert_eq!(steps[3], Step::Erase(Extent { segment: 0, from: at(3), to: len }));
 
-    let enough = SegmentInfo { file_len: len, ..short };
+    let enough = SegmentInfo { capacity: len, file_len: len, ..short };
     let steps = recovery(&[ended(first_segment(enough, None, 2))]).steps;
     assert!(!steps.iter().any(|step| matches!(step, Step::Extend { .. })));
+}
+
+#[test]
+fn a_length_beyond_the_capacity_is_made_sure_of_by_changing_it() {
+    let enlarged = |number| SegmentInfo { file_len: FILE_LEN + 8192, capacity: FILE_LEN, ..info(number) };
+    let first = ended(first_segment(enlarged(0), None, 2));
+    let next = ended(Judge::new(enlarged(1), first.end, None));
+    let grown = |segment| Step::Extend { segment, len: FILE_LEN + 8192 + 4096 };
+    let steps = recovery(&[first.clone(), next.clone()]).steps;
+    assert_eq!(steps[..2], [grown(0), grown(1)]);
+    let steps = decide(&[first, next], true).unwrap().steps;
+    assert!(steps.contains(&Step::Erase(Extent { segment: 1, from: at(0), to: FILE_LEN + 8192 + 4096 })));
+
+    // Who ended cleanly has used no length whose sync had failed.
+    let mut closed = first_segment(enlarged(0), None, 2);
+    accept(&mut closed, &frame(FrameKind::Close, 1, 2, at(3)));
+    assert!(!recovery(&[ended(closed)]).steps.iter().any(|step| matches!(step, Step::Extend { .. })));
 }
 
 #[test]

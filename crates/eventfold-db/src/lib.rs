@@ -70,8 +70,8 @@ pub use db::{Builder, EventfoldDb};
 pub use eventfold_read::*;
 pub use eventfold_store::*;
 pub use eventfold_writer::{
-    AppendRequest, DEFAULT_MAX_BYTES, DEFAULT_MAX_REQUESTS, Histogram, PanicReport, PendingAppend, Rejections, Writer,
-    WriterHandle, WriterOptions, WriterStats, WriterThread,
+    AppendRequest, DEFAULT_MAX_BYTES, DEFAULT_MAX_REQUESTS, Histogram, PanicReport, PendingAppend, Rejections,
+    Sequence, Writer, WriterHandle, WriterOptions, WriterStats, WriterThread,
 };
 #[cfg(feature = "memory")]
 pub use memory::MemoryDirectory;

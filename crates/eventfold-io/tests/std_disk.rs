@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use eventfold_io::{Access, Disk, IoError, IoErrorKind, LockMode, Operation, StdDisk};
+use eventfold_io::{Access, Disk, IoErrorKind, LockMode, Operation, StdDisk};
 
 /// Says aloud what was not tested, because a test that passes by doing nothing looks like one that passed.
 fn skip(reason: &str) {
@@ -35,7 +35,8 @@ fn a_directory_is_created_with_those_above_it() {
 fn what_is_not_a_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("file"), b"").unwrap();
-    for path in ["file", "file/below"] {
+    let made = Command::new("mkfifo").arg(directory.path().join("pipe")).status().is_ok_and(|made| made.success());
+    for path in ["file", "file/below"].into_iter().chain(made.then_some("pipe")) {
         let path = directory.path().join(path);
         let errors = [StdDisk::open(&path).unwrap_err(), StdDisk::open_or_create(&path).unwrap_err()];
         for error in errors {
@@ -64,6 +65,24 @@ fn only_regular_files_with_plain_names_are_listed_and_opened() {
         assert_eq!(disk.file_len(name).unwrap_err().kind(), IoErrorKind::Other, "{name}");
     }
     assert_eq!(disk.create("link").unwrap_err().kind(), IoErrorKind::AlreadyExists);
+}
+
+#[test]
+fn only_regular_files_are_locked() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = directory.path();
+    std::fs::create_dir(path.join("directory")).unwrap();
+    symlink(elsewhere.path().join("LOCK"), path.join("link")).unwrap();
+    let pipe = path.join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success());
+    // Asked for a shared lock, it would wait for ever for somebody to write to it.
+    for name in ["directory", "link"].into_iter().chain(made.then_some("pipe")) {
+        for mode in [LockMode::Exclusive, LockMode::Shared] {
+            let error = StdDisk::open(path).unwrap().lock(name, mode).unwrap_err();
+            assert_eq!((error.kind(), error.operation()), (IoErrorKind::Other, Operation::Lock), "{name}, {mode:?}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0, "a lock was made behind a link");
 }
 
 #[test]
@@ -124,7 +143,7 @@ fn syncs_reach_the_system() {
     let file = disk.open("comm", Access::ReadWrite).unwrap();
     let refused = [file.sync_data(), file.sync_all(), disk.sync_directory()].map(|synced| synced.unwrap_err());
     let operations = [Operation::SyncData, Operation::SyncAll, Operation::SyncDirectory];
-    assert_eq!(refused.each_ref().map(IoError::operation), operations);
+    assert_eq!(refused.each_ref().map(eventfold_io::IoError::operation), operations);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use eventfold_sync::{clock, poll_until};
 use crate::async_reads::AsyncReads;
 use crate::events::Events;
 use crate::hub::Hub;
+use crate::pages::Pages;
 use crate::pool::Offload;
 use crate::source::Source;
 use crate::subscription::{BlockingSubscription, Subscription};
@@ -196,6 +197,30 @@ impl ReadIndex {
     /// [`Error::InvalidQuery`].
     pub fn matching(&self, query: impl Into<Query>, from: u64) -> Result<Events, Error> {
         Ok(Events::new(self.snapshot(), Source::new(query.into().check()?), from))
+    }
+
+    /// Events of the log as it is now, a page at a time, in either direction: see [`Pages`]. Without `from` it begins at the
+    /// beginning, or backward, at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidQuery`].
+    pub fn pages(&self, query: impl Into<Query>, from: Option<u64>, direction: Direction) -> Result<Pages, Error> {
+        Ok(Pages::new(self.snapshot(), query.into().check()?, from, direction))
+    }
+
+    /// As [`pages`](Self::pages), of a stream, where `from` is a version. It reads the index.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StreamNotFound`] where there is no such stream; [`Error::NoSuchStream`] for the nil stream; [`Error::Read`].
+    pub fn stream_pages(
+        &self,
+        stream: impl Into<StreamRef>,
+        from: Option<u64>,
+        direction: Direction,
+    ) -> Result<Pages, Error> {
+        Pages::of_stream(self.snapshot(), &stream.into(), from, direction)
     }
 
     // Reads that don't block.

@@ -38,12 +38,26 @@ pub const MAX_CONDITION_TERMS: usize = 8192;
 pub struct Append {
     events: ProposedAppend,
     conditions: SmallVec<[Condition; 1]>,
+    recorded_at: Option<u64>,
 }
 
-#[derive(Clone, Debug)]
-enum Condition {
-    Version { stream: StreamRef, expected: ExpectedVersion },
-    NoMatch { query: Query, after: Option<u64> },
+/// What has to hold of the log for an [`Append`] to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// A stream is at a version.
+    Version {
+        /// The stream.
+        stream: StreamRef,
+        /// The version.
+        expected: ExpectedVersion,
+    },
+    /// No event matches a query.
+    NoMatch {
+        /// The query.
+        query: Query,
+        /// Only events at positions greater than this count, where there is one.
+        after: Option<u64>,
+    },
 }
 
 impl Append {
@@ -74,6 +88,40 @@ impl Append {
         self
     }
 
+    /// With this time, in Unix milliseconds, as the one at which it was recorded, instead of the time when it is. It is for
+    /// events that come from another store; nothing depends on it.
+    #[must_use]
+    pub fn recorded_at(mut self, unix_ms: u64) -> Self {
+        self.recorded_at = Some(unix_ms);
+        self
+    }
+
+    /// Its events: the stream and the events of each call of [`events`](Self::events), in their order.
+    pub fn runs(&self) -> impl Iterator<Item = (&StreamRef, &[ProposedEvent])> {
+        self.events.runs()
+    }
+
+    /// Its conditions, in their order.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    /// The time that [`recorded_at`](Self::recorded_at) gave it.
+    pub fn given_time(&self) -> Option<u64> {
+        self.recorded_at
+    }
+
+    /// Checks everything that can be checked without a log: whoever sends an append elsewhere is told here what is wrong with
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// What appending it would be refused for, whatever the log has.
+    pub fn validate(&self) -> Result<(), Error> {
+        // Ids play no part in what is checked.
+        self.clone().check(|| NO_STREAM).map(drop)
+    }
+
     /// Checks everything that can be checked without the log.
     pub(crate) fn check(self, new_id: impl FnMut() -> Uuid) -> Result<CheckedAppend, Error> {
         if self.conditions.len() > MAX_CONDITIONS {
@@ -81,7 +129,7 @@ impl Append {
         }
         let append = self.events.check(new_id)?;
         let conditions = self.conditions.into_iter().map(Condition::check).collect::<Result<_, Error>>()?;
-        let checked = CheckedAppend { append, conditions };
+        let checked = CheckedAppend { append, conditions, recorded_at: self.recorded_at };
         let count = checked.queries().map(ValidQuery::terms).sum();
         if count > MAX_CONDITION_TERMS {
             return Err(Error::TooManyConditionTerms { count, max: MAX_CONDITION_TERMS });
@@ -114,6 +162,8 @@ impl Condition {
 pub(crate) struct CheckedAppend {
     pub(crate) append: ValidAppend,
     pub(crate) conditions: SmallVec<[CheckedCondition; 1]>,
+    /// The time to record, where it is not that of recording.
+    pub(crate) recorded_at: Option<u64>,
 }
 
 /// A condition that can be looked up.

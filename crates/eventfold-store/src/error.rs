@@ -71,6 +71,8 @@ pub enum ErrorKind {
     Reopen,
     /// Somebody has to look after the disk, the files or the configuration.
     Operator,
+    /// The caller has no right to it, or has not said who it is. No store of one's own says so; a remote one does.
+    Forbidden,
 }
 
 /// A condition that did not hold.
@@ -225,6 +227,9 @@ pub enum Error {
         /// How often it was tried.
         rounds: u32,
     },
+    /// An append before it was refused, and its caller has said that then nothing behind that is to be appended.
+    #[error("an append before it in its sequence was refused, so it was not made")]
+    NotReached,
     /// The disk is full. Nothing of the append is there, and appends work again when there is space.
     #[error("the disk is full: {source}")]
     StorageFull {
@@ -430,9 +435,22 @@ pub(crate) enum PoisonCause {
     Panicked,
     #[error("what appends to the store has panicked")]
     OwnerPanicked,
+    #[error("{what}")]
+    Reported { what: String, is_damage: bool },
 }
 
 impl Poison {
+    /// What another process says has stopped its store, in its words, and whether it is damage, so that opening it again leads
+    /// nowhere.
+    pub fn reported(what: impl Into<String>, is_damage: bool) -> Self {
+        Self::new(PoisonCause::Reported { what: what.into(), is_damage })
+    }
+
+    /// Whether it is damage: opening again would refuse it.
+    fn is_damage(&self) -> bool {
+        self.damage().is_some() || matches!(*self.0, PoisonCause::Reported { is_damage: true, .. })
+    }
+
     pub(crate) fn new(cause: impl Into<PoisonCause>) -> Self {
         Self(Arc::new(cause.into()))
     }
@@ -441,7 +459,10 @@ impl Poison {
     pub fn io_error(&self) -> Option<&IoError> {
         match &*self.0 {
             PoisonCause::Io(error) | PoisonCause::Seal(ReadError::Io(error)) => Some(error),
-            PoisonCause::Seal(_) | PoisonCause::Panicked | PoisonCause::OwnerPanicked => None,
+            PoisonCause::Seal(_)
+            | PoisonCause::Panicked
+            | PoisonCause::OwnerPanicked
+            | PoisonCause::Reported { .. } => None,
         }
     }
 
@@ -451,7 +472,8 @@ impl Poison {
             PoisonCause::Io(_)
             | PoisonCause::Seal(ReadError::Io(_))
             | PoisonCause::Panicked
-            | PoisonCause::OwnerPanicked => None,
+            | PoisonCause::OwnerPanicked
+            | PoisonCause::Reported { .. } => None,
             PoisonCause::Seal(error) => Some(error),
         }
     }
@@ -473,7 +495,7 @@ impl Error {
     /// What the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::WrongExpectedVersion { .. } | Self::QueryMatched { .. } => ErrorKind::Conflict,
+            Self::WrongExpectedVersion { .. } | Self::QueryMatched { .. } | Self::NotReached => ErrorKind::Conflict,
             Self::DuplicateEventId { .. }
             | Self::StreamNameMismatch { .. }
             | Self::NoSuchStream
@@ -495,8 +517,7 @@ impl Error {
             | Self::Locked { .. }
             | Self::NoThread { .. } => ErrorKind::Retry,
             Self::OutcomeUnknown { .. } => ErrorKind::Unknown,
-            // Opening again would refuse what is damaged.
-            Self::Poisoned { cause } if cause.damage().is_some() => ErrorKind::Operator,
+            Self::Poisoned { cause } if cause.is_damage() => ErrorKind::Operator,
             Self::Poisoned { .. } | Self::Closed => ErrorKind::Reopen,
             Self::Read(ReadError::Io(error)) | Self::Io(error) => kind_of(error),
             Self::Corrupt(_) | Self::Unsupported { .. } | Self::Read(_) => ErrorKind::Operator,

@@ -32,6 +32,7 @@
 mod append;
 mod cached_only;
 mod checkpoint;
+mod copy;
 mod decide;
 mod directory;
 mod environment;
@@ -67,8 +68,9 @@ mod watermark;
 mod window;
 mod writer;
 
-pub use append::{Append, MAX_CONDITION_TERMS, MAX_CONDITIONS};
+pub use append::{Append, Condition, MAX_CONDITION_TERMS, MAX_CONDITIONS};
 pub use bytes::Bytes;
+pub use copy::{SealedFile, SnapshotFile};
 pub use environment::{Environment, SystemEnvironment};
 pub use error::{Damage, Error, ErrorKind, FailedCondition, Poison, ReadError};
 pub use eventfold_codec::recovery::{Boundary, Broken, Corruption, Extent, Proof, TailEnd};

@@ -31,6 +31,7 @@ pub struct EventLog {
 pub(crate) struct Shared {
     /// Tells the logs apart that this process has opened: what was prepared for one is worth nothing to another.
     pub(crate) log_id: u64,
+    pub(crate) store_id: Uuid,
     pub(crate) storage: Arc<Storage>,
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) event_ids: EventIds,
@@ -65,6 +66,7 @@ pub(crate) struct Parts {
 
 impl Shared {
     pub(crate) fn new(
+        store_id: Uuid,
         storage: Arc<Storage>,
         environment: Arc<dyn Environment>,
         parts: Parts,
@@ -74,6 +76,7 @@ impl Shared {
         static OPENED: AtomicU64 = AtomicU64::new(0);
         Self {
             log_id: OPENED.fetch_add(1, Ordering::Relaxed),
+            store_id,
             storage,
             event_ids: EventIds::new(&*environment),
             environment,
@@ -136,6 +139,11 @@ impl EventLog {
     /// The next position of the log: the number of events ever appended.
     pub fn global_position(&self) -> u64 {
         self.shared.head()
+    }
+
+    /// The store's id: a random one that it was made with, and the same in every copy of it.
+    pub fn store_id(&self) -> Uuid {
+        self.shared.store_id
     }
 
     /// About how many bytes the index of the segments that are not sealed yet takes in memory.

@@ -36,8 +36,10 @@ pub const MAX_QUERY_TAGS: usize = MAX_TAGS;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    all: bool,
-    items: Vec<QueryItem>,
+    /// Whether it is every event, whatever items there are.
+    pub all: bool,
+    /// What an event matches at least one of.
+    pub items: Vec<QueryItem>,
 }
 
 impl Query {
@@ -101,10 +103,14 @@ impl From<QueryItem> for Query {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryItem {
-    types: Vec<EventType>,
-    tags: Vec<Tag>,
-    stream: Option<StreamRef>,
-    prefix: Option<String>,
+    /// An event's type is one of these, if there are any.
+    pub types: Vec<EventType>,
+    /// An event has all of these.
+    pub tags: Vec<Tag>,
+    /// An event is of this stream.
+    pub stream: Option<StreamRef>,
+    /// An event is of a stream whose name begins so.
+    pub stream_prefix: Option<String>,
 }
 
 impl QueryItem {
@@ -138,13 +144,13 @@ impl QueryItem {
     /// stream had by then: those appended before their stream got its name don't match.
     #[must_use]
     pub fn stream_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = Some(prefix.into());
+        self.stream_prefix = Some(prefix.into());
         self
     }
 
     /// Checks the item with this index in its query.
     fn check(&self, item: usize) -> Result<ValidItem, InvalidQuery> {
-        if self.types.is_empty() && self.tags.is_empty() && self.stream.is_none() && self.prefix.is_none() {
+        if self.types.is_empty() && self.tags.is_empty() && self.stream.is_none() && self.stream_prefix.is_none() {
             return Err(InvalidQuery::NoCriteria { item });
         }
         let count = self.types.len();
@@ -171,7 +177,7 @@ impl QueryItem {
     }
 
     fn check_streams(&self, item: usize) -> Result<Streams, InvalidQuery> {
-        match (&self.stream, &self.prefix) {
+        match (&self.stream, &self.stream_prefix) {
             (None, None) => Ok(Streams::Any),
             (Some(_), Some(_)) => Err(InvalidQuery::StreamAndPrefix { item }),
             (Some(stream), None) => {

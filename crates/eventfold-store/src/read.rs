@@ -46,6 +46,13 @@ pub struct StreamInfo {
     pub version: u64,
 }
 
+impl StreamInfo {
+    /// What is known of a stream, as somebody tells it.
+    pub fn new(id: Uuid, name: Option<StreamName>, version: u64) -> Self {
+        Self { id, name, version }
+    }
+}
+
 /// The most memory that is set aside for the events of a read before any is there.
 const READ_CAPACITY_MAX: u64 = 1024;
 
@@ -261,6 +268,32 @@ impl Snapshot {
             (Err(_), Some(last)) => last.global_position + 1,
             (Err(error), None) => return Err(error),
         };
+        Ok(Batch { events, next })
+    }
+
+    /// As [`read_batch`](Self::read_batch), backward: the last events below position `below` that match a query, the last one
+    /// first. The batch's `next` is where to go on: no other event at or above it matches. How many positions are looked at is
+    /// not limited.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_batch`](Self::read_batch).
+    pub fn read_batch_backward(&self, query: &ValidQuery, below: u64, limits: &BatchLimits) -> Result<Batch, Error> {
+        let (mut events, mut bytes, mut is_full) = (Vec::<RecordedEvent>::new(), 0, false);
+        if let Some(from) = below.checked_sub(1) {
+            let read = self.each_match(query, from, Direction::Backward, u64::MAX, |event| {
+                bytes += event.size();
+                events.push(event);
+                is_full = events.len() >= limits.events || bytes >= limits.bytes;
+                !is_full
+            });
+            match read {
+                Err(error) if events.is_empty() => return Err(error),
+                Err(_) => is_full = true,
+                Ok(_) => {}
+            }
+        }
+        let next = if is_full { events.last().map_or(0, |last| last.global_position) } else { 0 };
         Ok(Batch { events, next })
     }
 

@@ -146,6 +146,16 @@ pub fn repair_on(
     let meta = directory.meta()?;
     let mut healing = Healing::new(&directory, &meta);
     let mut plan = Plan::new(&storage, std::mem::take(&mut directory.segments), &meta, options.accept_loss)?;
+    // One of this store's was written behind events that were safe. Which of its segments is left does not matter.
+    let checkpoint = directory.checkpoint.as_ref().filter(|checkpoint| checkpoint.store_id == meta.store_id);
+    plan.reached = checkpoint.map_or(0, |checkpoint| checkpoint.end_position).max(plan.reached);
+    // Whatever proves that something was lost tells how far the log went by then.
+    if let Error::Corrupt(damage) = &refused
+        && let Damage::Log { corruption } = &**damage
+        && let Some(events) = corruption.events_at_risk()
+    {
+        plan.reached = corruption.position.saturating_add(events).max(plan.reached);
+    }
     let mut report = RepairReport { refused: Some(refused), cut: Some(plan.cut()), repaired: false, side_file: None };
     if !options.accept_loss {
         return Ok(report);

@@ -103,14 +103,20 @@ impl Writer {
             }
             self.make_room(end).map_err(NotStaged::Refused)?;
         }
-        let place = self.encode(append, &slots, &content);
+        let place = self.encode(append, &slots, &content, prepared.checked.recorded_at);
         // Moving the append on would wait for all that was just written, the group's bytes among it, to reach the cache.
         Ok(Staged::Accepted(prepared.checked.append.into_recorded(&slots, &place)))
     }
 
     /// Encodes an append that is accepted and fits, of which this counts. Returns where it went.
-    fn encode(&mut self, append: &ValidAppend, slots: &[StreamSlot], content: &Content) -> FramePlace {
-        let place = self.place();
+    fn encode(
+        &mut self,
+        append: &ValidAppend,
+        slots: &[StreamSlot],
+        content: &Content,
+        recorded_at: Option<u64>,
+    ) -> FramePlace {
+        let place = self.place(recorded_at);
         let active = &mut self.active;
         let header =
             encode_append(append, slots, &active.segment.key, &place, &ExtensionArea::default(), &mut self.group.bytes);
@@ -133,20 +139,20 @@ impl Writer {
         place
     }
 
-    /// Where the next frame goes.
-    fn place(&self) -> FramePlace {
+    /// Where the next frame goes, and when it was recorded: now, if it is not told.
+    fn place(&self, recorded_at: Option<u64>) -> FramePlace {
         FramePlace {
             offset: self.active.end,
             incarnation: self.incarnation,
             durable_through: self.group.durable_through,
             first_position: self.position,
-            recorded_at: self.shared.environment.unix_ms(),
+            recorded_at: recorded_at.unwrap_or_else(|| self.shared.environment.unix_ms()),
         }
     }
 
     /// Puts a system frame into the group. It has to fit.
     pub(crate) fn encode_system(&mut self, frame: SystemFrame) {
-        let place = self.place();
+        let place = self.place(None);
         let header = encode_system(frame, &self.active.segment.key, &place, &mut self.group.bytes);
         self.active.end += u64::from(header.frame_len);
         self.active.last = header;
@@ -175,6 +181,8 @@ impl Writer {
             self.commit()?;
         }
         self.sync_watermark()?;
+        // The watermark belongs to the segment, whose end the link names: who copies or verifies it takes it along.
+        self.active.segment.set_durable_end(self.active.end);
         let link = SegmentEnd {
             salt: self.active.segment.header.salt,
             offset: self.active.end,

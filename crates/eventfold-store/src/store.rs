@@ -98,7 +98,8 @@ impl Store {
         };
         let recent: Vec<_> = opened.tail.iter().flat_map(|(_, scanned)| scanned.appends.iter().copied()).collect();
         let environment = options.environment.clone();
-        let shared = Shared::new(opened.storage, environment, parts, opened.head, options.hot_tail_bytes);
+        let (id, tail_bytes) = (segments.store_id, options.hot_tail_bytes);
+        let shared = Shared::new(id, opened.storage, environment, parts, opened.head, tail_bytes);
         let log = EventLog { shared: Arc::new(shared) };
         let (readers, writers) = if options.read_only { (opened.lock, None) } else { (None, opened.lock) };
         let mut store =

@@ -322,15 +322,41 @@ fn an_older_last_segment_is_refused_where_a_checkpoint_tells_of_events_that_are_
     assert_eq!(damage::contents(&sim), before);
     assert_eq!(verify_on(sim.attach(), |_| {}).unwrap().worst(), Some(Consequence::Refused));
 
+    let looked = repair_on(sim.attach(), &RepairOptions::default(), |_| {}).unwrap();
     let accepted = RepairOptions { accept_loss: true, ..RepairOptions::default() };
     let report = repair_on(sim.attach(), &accepted, |_| {}).unwrap();
     assert!(report.repaired, "{report:?}");
+    assert_eq!([looked.cut, report.cut].map(|cut| cut.unwrap().events_lost), [1, 1]);
     sim.crash(&Keep::Nothing);
     let mut store = options(10).open_on(sim.attach()).unwrap();
     assert_eq!(store.global_position(), 2);
     store.append("a", ExpectedVersion::Exact(1), vec![event(4)]).unwrap();
     store.close().unwrap();
     assert_eq!(options(11).open_on(sim.attach()).unwrap().global_position(), 3);
+}
+
+#[test]
+fn an_older_last_segment_is_refused_where_a_checkpoint_tells_of_another_duplicate_window() {
+    let name = "0000000000.segment";
+    for (window, is_refused) in [(1 << 20, false), (7, true)] {
+        let sim = SimDisk::new(eventfold_io::sim::SimOptions::new(SEED));
+        let mut store = options(SEED).open_on(sim.attach()).unwrap();
+        store.append("a", ExpectedVersion::Any, vec![ProposedEvent::new("Added", vec![1; 6000])]).unwrap();
+        store.set_idempotency_window(1 << 20).unwrap();
+        store.close().unwrap();
+        let older = sim.contents(name).unwrap();
+        let mut store = options(SEED + 1).open_on(sim.attach()).unwrap();
+        store.set_idempotency_window(window).unwrap();
+        store.close().unwrap();
+
+        write_new(&*sim.attach(), name, &older);
+        let report = verify_on(sim.attach(), |_| {}).unwrap();
+        assert_eq!(report.worst() == Some(Consequence::Refused), is_refused, "{:?}", report.findings);
+        match options(9).open_on(sim.attach()) {
+            Ok(store) => assert_eq!((is_refused, store.global_position()), (false, 1)),
+            Err(error) => assert!(is_refused && matches!(error, Error::Corrupt(_)), "{error}"),
+        }
+    }
 }
 
 #[test]

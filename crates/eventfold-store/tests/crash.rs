@@ -3,7 +3,9 @@
 
 mod support;
 
-use support::crash::{Driver, SEGMENT_SIZE, Workload, explore};
+use support::crash::driver::Driver;
+use support::crash::exploration::explore;
+use support::crash::{SEGMENT_SIZE, Workload};
 
 /// Made, used a little, closed, and used again.
 fn a_small_store(driver: &mut Driver) {

@@ -7,8 +7,8 @@ mod support;
 use eventfold_io::sim::{Fault, Keep, When};
 use eventfold_io::{IoErrorKind, Operation};
 use eventfold_store::{ErrorKind, Healed, TailEnd};
-use support::crash::check;
 use support::failing::{append, append_until_refused, is_full, new_disk, open, reopens_for_good, torn};
+use support::reading::check;
 
 // A disk that is full.
 

@@ -13,16 +13,20 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use damage::{Files, Seeded, contents, overwrite, write_new};
-use eventfold_codec::crc32c;
+use damage::{Files, Seeded, contents, overwrite, with_summary, write_new};
+use eventfold_codec::{Digest, SegmentSummary, crc32c};
 use eventfold_io::sim::{Keep, SimDisk, SimOptions};
 use eventfold_store::{
-    Append, Error, ExpectedVersion, NO_STREAM, ProposedEvent, QueryItem, Store, StoreOptions, TailEnd, verify_on,
+    Append, Error, ExpectedVersion, FindingCause, NO_STREAM, ProposedEvent, QueryItem, Store, StoreOptions, TailEnd,
+    verify_on,
 };
 use uuid::Uuid;
 
 /// The version whose files the generator makes.
 const VERSION: &str = "0.1.0";
+
+/// The directory of the first sixteen segments.
+const DIRECTORY: &str = "0000000000-1.directory";
 
 fn options(seed: u64) -> StoreOptions {
     Store::builder().segment_size(64 << 10).background(false).environment(Seeded::new(seed))
@@ -76,6 +80,22 @@ fn torn() -> SimDisk {
     sim
 }
 
+/// Sixteen sealed segments, and the directory that they were merged into.
+fn merged() -> SimDisk {
+    let sim = SimDisk::new(SimOptions::new(4));
+    let mut store = options(4).open_on(sim.attach()).unwrap();
+    let mut n = 1000;
+    while !sim.names().contains(&DIRECTORY.to_owned()) {
+        // As many tags as there can be: seven of these events fill a segment by what its index may take.
+        let tags = (0..63).map(|tag| format!("t{tag}")).chain([format!("n{n}")]);
+        let stream = format!("stream-{}", n % 5);
+        store.append(stream.as_str(), ExpectedVersion::Any, vec![event(n, "").with_tags(tags)]).unwrap();
+        n += 1;
+    }
+    store.close().unwrap();
+    sim
+}
+
 /// All stores of this version, by name.
 fn stores() -> Vec<(&'static str, Files)> {
     let (closed, store) = every_kind();
@@ -95,8 +115,14 @@ fn stores() -> Vec<(&'static str, Files)> {
     }
     sealed.kill();
 
-    let stores =
-        [("closed", closed), ("killed", killed()), ("torn", torn()), ("recovered", recovered), ("sealed", sealed)];
+    let stores = [
+        ("closed", closed),
+        ("killed", killed()),
+        ("torn", torn()),
+        ("recovered", recovered),
+        ("sealed", sealed),
+        ("merged", merged()),
+    ];
     stores.into_iter().map(|(name, sim)| (name, contents(&sim))).collect()
 }
 
@@ -254,7 +280,35 @@ fn the_stores_are_what_their_names_say() {
     assert_eq!(ends("killed"), (TailEnd::Unproven, false, false));
     assert_eq!(ends("torn"), (TailEnd::Torn, false, true));
     assert!(stores["recovered"].keys().any(|name| name.ends_with(".dropped")), "{:?}", stores["recovered"].keys());
-    assert_eq!(verify_on(disk_of(&stores["sealed"]).attach(), |_| {}).unwrap().sealed_segments, 1);
+    let sealed = |name: &str| verify_on(disk_of(&stores[name]).attach(), |_| {}).unwrap().sealed_segments;
+    assert_eq!((sealed("sealed"), sealed("merged")), (1, 16));
+}
+
+#[test]
+fn the_digests_of_all_sealed_segments_and_every_page_of_the_merged_directory_are_verified() {
+    let kept = kept::read(&root().join(VERSION).join("merged"));
+    let found = |name: &str, bytes: Vec<u8>| {
+        let mut files = kept.clone();
+        files.insert(name.to_owned(), bytes);
+        let findings = verify_on(disk_of(&files).attach(), |_| {}).unwrap().findings;
+        findings.into_iter().filter(|finding| finding.file == name).map(|finding| finding.cause).collect::<Vec<_>>()
+    };
+    let bytes = |summary: &mut SegmentSummary| summary.byte_digest = Digest([7; 32]);
+    let events = |summary: &mut SegmentSummary| summary.logical_digest = Digest([7; 32]);
+    for name in (0..16).map(|segment| format!("{segment:010}.segment")) {
+        for (forged, of) in
+            [(with_summary(&kept[&name], bytes), "bytes"), (with_summary(&kept[&name], events), "events")]
+        {
+            let (causes, expected) = (found(&name, forged), format!("the digest of the segment's {of} is"));
+            let told = |cause: &FindingCause| matches!(cause, FindingCause::Differs { what } if *what == expected);
+            assert!(causes.iter().any(told), "{name}: {causes:?}");
+        }
+    }
+    for page in (0..kept[DIRECTORY].len()).step_by(4096) {
+        let mut bytes = kept[DIRECTORY].clone();
+        bytes[page + 100] ^= 1;
+        assert!(!found(DIRECTORY, bytes).is_empty(), "page at {page}");
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ mod damage;
 
 use std::collections::BTreeMap;
 
-use damage::{Base, Ended, Seeded, build, contents, options, reads, truncate};
-use eventfold_codec::{Digest, FooterHeader, Section, SegmentHeader, TRAILER_LEN, Trailer, encode_footer};
+use damage::{Base, Ended, Seeded, build, contents, options, reads, truncate, with_summary};
+use eventfold_codec::Digest;
 use eventfold_io::sim::{Fault, Keep, Rot, SimDisk, When};
 use eventfold_store::{
     Consequence, Damage, Error, ExpectedVersion, ProposedEvent, RepairOptions, RepairReport, TailEnd, repair_on,
@@ -122,6 +122,12 @@ fn without_accepting_the_loss_nothing_is_changed_and_the_loss_is_told() {
                     assert!(!report.repaired && report.refused.is_some(), "{what}");
                     let cut = report.cut.unwrap();
                     assert!(cut.position + cut.events_lost <= base.position(), "{what}: {cut:?}");
+                    if let Some(Error::Corrupt(damage)) = &report.refused
+                        && let Damage::Log { corruption } = &**damage
+                        && let Some(events) = corruption.events_at_risk()
+                    {
+                        assert!(cut.events_lost >= events, "{what}: {cut:?} and {events} at risk");
+                    }
                 }
                 Err(error) => assert!(matches!(error, Error::Corrupt(_)), "{what}: {error}"),
             }
@@ -250,31 +256,12 @@ fn a_side_file_never_replaces_one_that_is_there() {
     assert_eq!(sim.contents(&first).unwrap(), b"kept by an earlier recovery");
 }
 
-/// The file of a sealed segment, with a footer that is sound and names another digest.
-fn with_another_digest(file: &[u8]) -> Vec<u8> {
-    let (header, _) = SegmentHeader::decode(file).unwrap();
-    let (key, len) = (header.key(), file.len());
-    let trailer = Trailer::decode(&file[len - TRAILER_LEN..], &key, len as u64).unwrap();
-    let at = usize::try_from(trailer.footer_offset).unwrap();
-    let footer = FooterHeader::decode(&file[at..], &key, trailer.footer_offset).unwrap();
-    let entries = footer.directory(&file[at..], &key, |_| true).unwrap();
-    let section =
-        |offset: u64, len: u64| &file[at + usize::try_from(offset).unwrap()..][..usize::try_from(len).unwrap()];
-    let sections: Vec<Section<'_>> = (entries.iter())
-        .map(|entry| Section { kind: entry.kind, required: false, bytes: section(entry.offset, entry.len) })
-        .collect();
-    let mut summary = footer.summary;
-    summary.byte_digest = Digest([7; 32]);
-    let mut forged = file[..at].to_vec();
-    encode_footer(&summary, &sections, &key, &mut forged);
-    forged
-}
-
 #[test]
 fn footers_that_contradict_each_other_are_made_again_and_no_event_is_lost() {
     let base = build(Ended::Closed, 3);
     let name = "0000000000.segment";
-    let sim = base.with(|disk| damage::write_new(disk, name, &with_another_digest(&base.files[name])));
+    let forged = with_summary(&base.files[name], |summary| summary.byte_digest = Digest([7; 32]));
+    let sim = base.with(|disk| damage::write_new(disk, name, &forged));
     let refused = options(9).open_on(sim.attach()).unwrap_err();
     assert!(matches!(&refused, Error::Corrupt(damage) if matches!(**damage, Damage::BrokenChain { .. })), "{refused}");
     let whole = sim.fork();

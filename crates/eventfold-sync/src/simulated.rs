@@ -20,6 +20,7 @@ pub mod thread {
     use shuttle::sync::Mutex;
 
     use super::Condvar;
+    use super::time::Time;
     use crate::clock;
 
     /// A thread that can be waited for.
@@ -43,8 +44,14 @@ pub mod thread {
     ///
     /// None.
     pub fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
-        // The scheduler would end everything where a thread panics; the system ends that thread.
-        let run = move || catch_unwind(AssertUnwindSafe(run));
+        let time = Time::current();
+        time.thread_begins();
+        let run = move || {
+            // The scheduler would end everything where a thread panics; the system ends that thread.
+            let ended = catch_unwind(AssertUnwindSafe(run));
+            time.thread_ends();
+            ended
+        };
         shuttle::thread::Builder::new().name(name.to_owned()).spawn(run).map(JoinHandle)
     }
 

@@ -7,6 +7,7 @@ pub mod thread {
     //! Threads that have names.
 
     use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
     pub use std::thread::JoinHandle;
     use std::thread::{Builder, Thread};
     use std::time::Instant;
@@ -25,26 +26,35 @@ pub mod thread {
 
     /// Lets a thread wait until another wakes it.
     #[derive(Debug)]
-    pub(crate) struct Parker(Thread);
+    pub(crate) struct Parker {
+        thread: Thread,
+        /// Whoever else waits on this thread meanwhile, as std's channels do and some of its locks, takes what `unpark` has left
+        /// for `park`. This is nobody else's.
+        woken: AtomicBool,
+    }
 
     impl Parker {
         /// For this thread, which alone waits by it.
         pub(crate) fn new() -> Self {
-            Self(std::thread::current())
+            Self { thread: std::thread::current(), woken: AtomicBool::new(false) }
         }
 
         /// Ends the wait that is under way, or else the next one.
         pub(crate) fn unpark(&self) {
-            self.0.unpark();
+            self.woken.store(true, Ordering::Release);
+            self.thread.unpark();
         }
 
         /// Waits until it is woken or the time has come, or for no reason.
-        #[expect(clippy::unused_self, reason = "the system knows which thread this is")]
         pub(crate) fn park(&self, until: Option<Instant>) {
+            if self.woken.swap(false, Ordering::Acquire) {
+                return;
+            }
             match until {
                 None => std::thread::park(),
                 Some(until) => std::thread::park_timeout(until.saturating_duration_since(clock::now())),
             }
+            self.woken.swap(false, Ordering::Acquire);
         }
     }
 }

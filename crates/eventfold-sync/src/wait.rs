@@ -43,3 +43,27 @@ pub fn poll_until<T>(until: Option<Instant>, mut poll: impl FnMut(&mut Context<'
         unpark.0.park(until);
     }
 }
+
+#[cfg(all(test, not(eventfold_simulation)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_wake_up_is_not_lost_where_something_else_waits_on_the_thread_meanwhile() {
+        let until = clock::now() + Duration::from_secs(30);
+        let mut polls = 0;
+        let woken_in_time = poll_until(Some(until), |context| {
+            polls += 1;
+            if polls == 1 {
+                context.waker().wake_by_ref();
+                // As a channel or a lock of the system does that has to wait.
+                std::thread::park();
+                return Poll::Pending;
+            }
+            Poll::Ready(clock::now() < until)
+        });
+        assert_eq!(woken_in_time, Poll::Ready(true));
+    }
+}

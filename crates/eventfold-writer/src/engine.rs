@@ -5,7 +5,7 @@
 //! longer. It is written and synced on this thread where nothing is to be done meanwhile, since handing it over costs more than
 //! it gives then; else on a thread of its own, while this one stages the next.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::group::Group;
 use crate::inbox::Taken;
 use crate::pace::Pace;
 use crate::panics::{guarded, watch_this_thread};
-use crate::request::{Asked, Request};
+use crate::request::{Asked, Request, Turn};
 use crate::shared::{Shared, Synced};
 
 /// How often an append is prepared again, before it is refused as [`Error::Busy`].
@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     syncing: JoinHandle<()>,
     /// Taken from the inbox, and not staged yet.
     batch: VecDeque<Request>,
+    /// Sequences of which a request was sent back to be prepared again, and what has come of them since.
+    away: BTreeMap<u64, VecDeque<Request>>,
     /// Whose append is being staged. Like all who wait it is kept where a panic does not drop it: it would be told that
     /// nobody answers before the store is poisoned.
     staging: Option<Asked>,
@@ -76,6 +78,7 @@ impl Engine {
             commits,
             syncing,
             batch: VecDeque::new(),
+            away: BTreeMap::new(),
             staging: None,
             open: Group::default(),
             running: None,
@@ -162,6 +165,7 @@ impl Engine {
         let (began, appends) = (clock::now(), self.batch.len());
         let mut waited = false;
         while let Some(request) = self.batch.pop_front() {
+            let Some(request) = self.in_its_turn(request) else { continue };
             waited |= self.stage(request)?;
         }
         if !waited {
@@ -170,12 +174,41 @@ impl Engine {
         Ok(())
     }
 
+    /// Keeps a request for which another of its sequence is away. With the one that was, the others follow.
+    fn in_its_turn(&mut self, request: Request) -> Option<Request> {
+        let Some(sequence) = request.asked.turn.as_ref().map(Turn::sequence) else { return Some(request) };
+        if request.asked.rounds > 0 {
+            // It may be sent away again, and then they are kept again.
+            for behind in self.away.remove(&sequence).into_iter().flatten().rev() {
+                self.batch.push_front(behind);
+            }
+            return Some(request);
+        }
+        match self.away.get_mut(&sequence) {
+            Some(behind) => {
+                behind.push_back(request);
+                None
+            }
+            None => Some(request),
+        }
+    }
+
     /// Stages an append. Returns whether that has taken waiting for the disk.
     fn stage(&mut self, request: Request) -> Result<bool, Failed> {
-        let Request { mut prepared, asked, pooled } = request;
+        let Request { prepared, asked, pooled } = request;
         if pooled {
             self.shared.pool.release(&self.shared, asked.bytes);
         }
+        let is_reached = asked.turn.as_ref().is_none_or(Turn::is_reached);
+        let prepared = if is_reached { prepared } else { Err(Error::NotReached) };
+        asked.decided(&prepared);
+        let mut prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.open.add(asked, Err(error));
+                return Ok(false);
+            }
+        };
         let mut waited = false;
         let rounds = asked.rounds;
         self.staging = Some(asked);
@@ -197,6 +230,7 @@ impl Engine {
             }
         };
         if let Some(asked) = self.staging.take() {
+            asked.decided(&outcome);
             self.open.add(asked, outcome);
         }
         Ok(waited)
@@ -206,6 +240,9 @@ impl Engine {
     fn prepare_again(&mut self, prepared: PreparedAppend) {
         if let Some(mut asked) = self.staging.take() {
             asked.rounds += 1;
+            if let Some(turn) = &asked.turn {
+                self.away.entry(turn.sequence()).or_default();
+            }
             self.shared.pool.prepare_again(&self.shared, prepared.into(), asked);
         }
     }
@@ -299,7 +336,7 @@ impl Engine {
 
     /// After a panic nobody knows what is staged for whom. All who wait are told so, and the store is let go of as it is.
     fn fail(self) {
-        let Self { shared, mut store, commits, syncing, batch, staging, open, running, owed, .. } = self;
+        let Self { shared, mut store, commits, syncing, batch, away, staging, open, running, owed, .. } = self;
         // It logs, and that may be what has panicked. By then the cause is known.
         let cause = catch_unwind(AssertUnwindSafe(|| store.poison_after_panic())).ok().or_else(|| shared.log.poison());
         let cause = cause.expect("a store that is poisoned knows why");
@@ -311,7 +348,8 @@ impl Engine {
         if let Some(asked) = staging {
             asked.answer(in_doubt());
         }
-        let queued = batch.into_iter().chain(shared.inbox.end()).map(|request| request.asked);
+        let kept = away.into_values().flatten();
+        let queued = batch.into_iter().chain(kept).chain(shared.inbox.end()).map(|request| request.asked);
         for asked in queued.chain(shared.pool.end()) {
             asked.answer(Err(Error::Poisoned { cause: cause.clone() }));
         }

@@ -10,7 +10,7 @@ use eventfold_sync::poll_until;
 use crate::inbox::{NotAdmitted, Place};
 use crate::panics::PanicReport;
 use crate::pending::{PendingAppend, Waits};
-use crate::request::{AppendRequest, Asked, Request};
+use crate::request::{AppendRequest, Asked, Request, Sequence};
 use crate::shared::Shared;
 use crate::stats::WriterStats;
 
@@ -67,9 +67,20 @@ impl WriterHandle {
     ///
     /// As for [`append`](Self::append), and [`Error::QueryMatched`] where a query matches that must not.
     pub async fn append_request(&self, request: impl Into<AppendRequest>) -> Result<Vec<RecordedEvent>, Error> {
+        self.hand_over(request)?.await
+    }
+
+    /// As [`append_request`](Self::append_request), as a future of its own, of which the request is with the writer already: it
+    /// is queued, or waits for its turn to be. Whoever hands over one after the other has them decided in that order where they are
+    /// [in sequence](AppendRequest::in_sequence), but for those [for which something is read first](PendingAppend::reads_first).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the append itself; [`Error::Poisoned`], [`Error::Closed`]. The rest is told by what this returns.
+    pub fn hand_over(&self, request: impl Into<AppendRequest>) -> Result<PendingAppend, Error> {
         let request = request.into();
         let work = self.counted(self.shared().log.try_prepare(request.append))?;
-        self.submit(work, request.deadline)?.await
+        self.submit(work, request.deadline, request.sequence)
     }
 
     /// As [`append`](Self::append), if the queue has space now. What this returns is queued already.
@@ -93,17 +104,19 @@ impl WriterHandle {
     ///
     /// As for [`try_append`](Self::try_append).
     pub fn try_append_request(&self, request: impl Into<AppendRequest>) -> Result<PendingAppend, Error> {
-        let AppendRequest { append, deadline } = request.into();
+        let AppendRequest { append, deadline, sequence } = request.into();
         let shared = self.shared();
         let work = self.counted(shared.log.try_prepare(append))?;
-        let (asked, receiver) = Asked::new(work.weight());
-        let bytes = asked.bytes;
+        let (asked, receiver) = Asked::new(work.weight(), sequence.map(Sequence::turn));
+        let (bytes, reads_first) = (asked.bytes, matches!(work, Preparation::NeedsDisk(_)));
         let submitted = match work {
-            Preparation::Ready(prepared) => shared.inbox.try_submit(Request { prepared, asked, pooled: false }, bytes),
+            Preparation::Ready(prepared) => {
+                shared.inbox.try_submit(Request { prepared: Ok(prepared), asked, pooled: false }, bytes)
+            }
             Preparation::NeedsDisk(unprepared) => shared.pool.try_submit(shared, unprepared, asked),
         };
         self.counted(submitted.map_err(|reason| self.error(reason)))?;
-        Ok(PendingAppend::new(receiver, Waits::ForAnswer, shared.clone(), deadline, bytes))
+        Ok(PendingAppend::new(receiver, Waits::ForAnswer, shared.clone(), deadline, reads_first, bytes))
     }
 
     /// As [`append`](Self::append), for a thread that can wait, also for the disk.
@@ -126,7 +139,7 @@ impl WriterHandle {
     ///
     /// As for [`append_request`](Self::append_request).
     pub fn append_request_blocking(&self, request: impl Into<AppendRequest>) -> Result<Vec<RecordedEvent>, Error> {
-        let AppendRequest { append, deadline } = request.into();
+        let AppendRequest { append, deadline, sequence } = request.into();
         if self.is_closed() {
             return self.counted(Err(self.shared().stopped()));
         }
@@ -135,25 +148,31 @@ impl WriterHandle {
         let work =
             if deadline.is_none() { log.prepare(append).map(Preparation::Ready) } else { log.try_prepare(append) };
         let work = self.counted(work)?;
-        self.submit(work, deadline)?.wait()
+        self.submit(work, deadline, sequence)?.wait()
     }
 
-    fn submit(&self, work: Preparation, deadline: Option<Instant>) -> Result<PendingAppend, Error> {
+    fn submit(
+        &self,
+        work: Preparation,
+        deadline: Option<Instant>,
+        sequence: Option<Sequence>,
+    ) -> Result<PendingAppend, Error> {
         let shared = self.shared();
-        let (asked, receiver) = Asked::new(work.weight());
-        let bytes = asked.bytes;
+        let (asked, receiver) = Asked::new(work.weight(), sequence.map(Sequence::turn));
+        let (bytes, reads_first) = (asked.bytes, matches!(work, Preparation::NeedsDisk(_)));
         let submitted = match work {
-            Preparation::Ready(prepared) => {
-                shared.inbox.submit(Request { prepared, asked, pooled: false }, bytes).map(|place| match place {
+            Preparation::Ready(prepared) => shared
+                .inbox
+                .submit(Request { prepared: Ok(prepared), asked, pooled: false }, bytes)
+                .map(|place| match place {
                     Place::Admitted => Waits::ForAnswer,
                     Place::Waiting(ticket) => Waits::ToBeQueued(ticket),
-                })
-            }
+                }),
             Preparation::NeedsDisk(unprepared) => (shared.pool.submit(shared, unprepared, asked))
                 .map(|ticket| ticket.map_or(Waits::ForAnswer, Waits::ToBePrepared)),
         };
         let waits = self.counted(submitted.map_err(|reason| self.error(reason)))?;
-        Ok(PendingAppend::new(receiver, waits, shared.clone(), deadline, bytes))
+        Ok(PendingAppend::new(receiver, waits, shared.clone(), deadline, reads_first, bytes))
     }
 
     /// Closes the writer, for all handles: what was asked for is committed and answered, the store is closed, and its

@@ -126,10 +126,11 @@ impl<T, C> Inbox<T, C> {
         }
     }
 
-    /// Takes a request back that still waits for space.
-    pub(crate) fn withdraw(&self, ticket: u64) -> Option<T> {
+    /// Takes a request back that still waits for space. It is shown before others are let in for it.
+    pub(crate) fn withdraw(&self, ticket: u64, show: impl FnOnce(&T)) -> Option<T> {
         let mut state = self.state();
         let withdrawn = state.line.withdraw(ticket)?;
+        show(&withdrawn);
         self.admit_waiting(state);
         Some(withdrawn)
     }

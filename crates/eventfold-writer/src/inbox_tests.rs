@@ -35,9 +35,9 @@ fn what_is_withdrawn_lets_those_behind_it_in() {
     assert_eq!(inbox.submit(1, 60), Ok(Place::Admitted));
     assert_eq!(inbox.submit(2, 80), Ok(Place::Waiting(0)));
     assert_eq!(inbox.submit(3, 40), Ok(Place::Waiting(1)));
-    assert_eq!(inbox.withdraw(0), Some(2));
-    assert_eq!(inbox.withdraw(0), None);
-    assert_eq!(inbox.withdraw(1), None, "it was let in");
+    assert_eq!(inbox.withdraw(0, |_| ()), Some(2));
+    assert_eq!(inbox.withdraw(0, |_| ()), None);
+    assert_eq!(inbox.withdraw(1, |_| ()), None, "it was let in");
     assert_eq!(take(&inbox), [1, 3]);
 }
 
@@ -141,7 +141,7 @@ proptest! {
                 }
                 Step::Withdraw(index) if !line.is_empty() => {
                     let (ticket, item) = line.remove(index.index(line.len()));
-                    if inbox.withdraw(ticket) == Some(item) {
+                    if inbox.withdraw(ticket, |_| ()) == Some(item) {
                         expected.retain(|other| *other != item);
                     }
                 }

@@ -46,7 +46,7 @@ mod writer;
 pub use handle::WriterHandle;
 pub use panics::PanicReport;
 pub use pending::PendingAppend;
-pub use request::AppendRequest;
+pub use request::{AppendRequest, Sequence};
 pub use stats::{Histogram, Rejections, WriterStats};
 #[cfg(feature = "tokio")]
 pub use writer::spawn_writer;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use eventfold_store::{Error, RecordedEvent};
 use eventfold_sync::poll_until;
 
-use crate::request::Answer;
+use crate::request::{Answer, Request};
 use crate::shared::Shared;
 
 /// An append that was handed to the writer: a future of its answer, for which a thread can [wait](Self::wait) as well.
@@ -22,6 +22,8 @@ pub struct PendingAppend {
     waits: Waits,
     shared: Arc<Shared>,
     deadline: Option<Instant>,
+    /// Something is read for it before it is queued.
+    reads_first: bool,
     /// Lasts until the append is answered, or nobody waits any more.
     _span: tracing::Span,
     #[cfg(feature = "tokio")]
@@ -45,6 +47,7 @@ impl PendingAppend {
         waits: Waits,
         shared: Arc<Shared>,
         deadline: Option<Instant>,
+        reads_first: bool,
         bytes: usize,
     ) -> Self {
         Self {
@@ -52,10 +55,17 @@ impl PendingAppend {
             waits,
             shared,
             deadline,
+            reads_first,
             _span: tracing::debug_span!("append", bytes),
             #[cfg(feature = "tokio")]
             timer: None,
         }
+    }
+
+    /// Whether something is read for it before it is queued. Appends that are handed over meanwhile may be decided before it;
+    /// who wants theirs in order waits for its answer first.
+    pub fn reads_first(&self) -> bool {
+        self.reads_first
     }
 
     /// Waits for the answer on this thread.
@@ -116,7 +126,9 @@ impl Drop for PendingAppend {
     fn drop(&mut self) {
         match self.waits {
             Waits::ForAnswer => {}
-            Waits::ToBeQueued(ticket) => drop(self.shared.inbox.withdraw(ticket)),
+            Waits::ToBeQueued(ticket) => {
+                drop(self.shared.inbox.withdraw(ticket, |request: &Request| request.asked.withdrawn()));
+            }
             Waits::ToBePrepared(ticket) => self.shared.pool.withdraw(&self.shared, ticket),
         }
     }

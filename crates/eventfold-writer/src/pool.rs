@@ -126,6 +126,7 @@ impl Pool {
     pub(crate) fn withdraw(&self, shared: &Arc<Shared>, ticket: u64) {
         let mut state = self.state();
         let Some(job) = state.line.withdraw(ticket) else { return };
+        job.asked.withdrawn();
         self.admit_waiting(&mut state, shared);
         drop(state);
         drop(job);
@@ -214,23 +215,26 @@ impl Pool {
         };
         let unheard = match prepared {
             Ok(prepared) => {
-                let request = Request { prepared, asked, pooled: !again };
+                let request = Request { prepared: Ok(prepared), asked, pooled: !again };
                 let queued = if again { shared.inbox.put_back(request) } else { shared.inbox.arrive(request, bytes) };
                 queued.err().map(|request| (request.asked, shared.stopped()))
             }
+            // Others may wait for it: the writer has to know.
+            Err(error) if again => {
+                let request = Request { prepared: Err(error), asked, pooled: false };
+                shared.inbox.put_back(request).err().map(|request| (request.asked, shared.stopped()))
+            }
             Err(error) => {
-                if again {
-                    shared.inbox.release(Load { requests: 1, bytes });
-                } else {
-                    self.release(shared, bytes);
-                    shared.inbox.call_off();
-                }
+                self.release(shared, bytes);
+                shared.inbox.call_off();
                 Some((asked, error))
             }
         };
         if let Some((asked, error)) = unheard {
             shared.stats().rejections.count(&error);
-            asked.answer(Err(error));
+            let answer = Err(error);
+            asked.decided(&answer);
+            asked.answer(answer);
         }
     }
 }

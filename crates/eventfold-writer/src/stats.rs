@@ -63,7 +63,7 @@ pub struct Rejections {
 impl Rejections {
     pub(crate) fn count(&mut self, error: &Error) {
         let counter = match error {
-            Error::WrongExpectedVersion { .. } | Error::QueryMatched { .. } => &mut self.conflict,
+            Error::WrongExpectedVersion { .. } | Error::QueryMatched { .. } | Error::NotReached => &mut self.conflict,
             Error::Backpressure { .. } => &mut self.backpressure,
             Error::Busy { .. } => &mut self.busy,
             Error::StorageFull { .. } => &mut self.storage_full,

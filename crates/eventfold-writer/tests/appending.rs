@@ -4,13 +4,14 @@
 
 mod support;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use eventfold_io::sim::SimDisk;
 use eventfold_store::{
     Append, Error, ErrorKind, ExpectedVersion, MAX_EVENT_SIZE, ProposedEvent, QueryItem, RecordedEvent,
 };
-use eventfold_writer::{PendingAppend, Writer, WriterHandle, WriterOptions, WriterThread};
+use eventfold_writer::{AppendRequest, PendingAppend, Sequence, Writer, WriterHandle, WriterOptions, WriterThread};
 
 use support::{Gate, disk, event, events, options, store, syncs};
 
@@ -339,4 +340,104 @@ fn handles_are_shared_between_threads() {
     let shared = writer.clone();
     assert_send(&async move { shared.append("s", ExpectedVersion::Any, events()).await });
     assert_send(&any(&writer, 0).unwrap());
+}
+
+/// Appends to a few streams, each handed over before the one before it is answered, and where they stand.
+fn handed_over(sequence: Option<&Sequence>) -> Vec<RecordedEvent> {
+    // Segments are sealed beside it: what was prepared before has to look at the log again.
+    let store = options().background(true).open_on(disk().attach()).unwrap();
+    let (writer, _thread) = Writer::start(store, &WriterOptions::default()).unwrap();
+    let mut waiting = VecDeque::new();
+    let mut answers = Vec::new();
+    for number in 0..3000 {
+        let event = ProposedEvent::new("Counted", number.to_string()).with_metadata(vec![0; 700]);
+        let mut request = AppendRequest::new(Append::new().events(format!("s-{}", number % 7), vec![event]));
+        if let Some(sequence) = sequence {
+            request = request.in_sequence(sequence.clone());
+        }
+        while waiting.len() >= 400 || waiting.back().is_some_and(PendingAppend::reads_first) {
+            let pending: PendingAppend = waiting.pop_front().unwrap();
+            answers.extend(pending.wait().unwrap());
+        }
+        waiting.push_back(writer.hand_over(request).unwrap());
+    }
+    for pending in waiting {
+        answers.extend(pending.wait().unwrap());
+    }
+    answers
+}
+
+#[test]
+fn what_is_in_sequence_stands_in_the_order_in_which_it_was_handed_over() {
+    for _ in 0..5 {
+        let answers = handed_over(Some(&Sequence::new()));
+        for (number, event) in (0..).zip(&answers) {
+            assert_eq!((event.global_position, event.stream_version), (number, number / 7));
+            assert_eq!(event.payload, number.to_string());
+        }
+    }
+    // So it was not for lack of occasion: without a sequence some are overtaken.
+    let overtaken = (0..100).any(|_| !handed_over(None).is_sorted_by_key(|event| event.global_position));
+    assert!(overtaken);
+}
+
+/// An append that takes about so much of a queue's space.
+fn large(stream: &str, len: usize) -> Append {
+    Append::new().events(stream, vec![ProposedEvent::new("Happened", vec![1; len])])
+}
+
+#[test]
+fn what_is_behind_one_that_is_taken_back_is_not_appended_without_it() {
+    let disk = disk();
+    let options = WriterOptions::default().max_bytes(1 << 20);
+    let (writer, _thread) = Writer::start(store(&disk), &options).unwrap();
+    let gate = Gate::close(&disk, 1);
+    let full = writer.hand_over(large("full", 900_000)).unwrap();
+    gate.wait_for_arrival();
+    let sequence = Sequence::new();
+    let hand_over = |len| writer.hand_over(AppendRequest::new(large("s", len)).in_sequence(sequence.clone())).unwrap();
+    // The first does not fit and waits in line, and so does the second, behind it, which would.
+    let (first, second) = (hand_over(600_000), hand_over(10));
+    drop(first);
+    gate.open();
+    full.wait().unwrap();
+    assert!(matches!(second.wait(), Err(Error::NotReached)));
+    assert_eq!(writer.log().global_position(), 1);
+}
+
+#[test]
+fn dropping_one_that_was_let_in_leaves_its_sequence_as_it_is() {
+    let disk = disk();
+    let options = WriterOptions::default().max_bytes(1 << 20);
+    let (writer, _thread) = Writer::start(store(&disk), &options).unwrap();
+    let gate = Gate::close(&disk, 1);
+    let full = writer.hand_over(large("full", 600_000)).unwrap();
+    gate.wait_for_arrival();
+    let sequence = Sequence::new();
+    let hand_over = |len| writer.hand_over(AppendRequest::new(large("s", len)).in_sequence(sequence.clone())).unwrap();
+    // The first is queued, the second waits in line, and is let in when there is room.
+    let (first, second) = (hand_over(10), hand_over(600_000));
+    gate.open();
+    full.wait().unwrap();
+    first.wait().unwrap();
+    let gate = Gate::close(&disk, 1);
+    let full = writer.hand_over(large("full", 10)).unwrap();
+    gate.wait_for_arrival();
+    drop(second);
+    let third = hand_over(10);
+    gate.open();
+    full.wait().unwrap();
+    third.wait().unwrap();
+
+    // Nor does one that is taken back from the line end what was let in before it.
+    let gate = Gate::close(&disk, 1);
+    let full = writer.hand_over(large("full", 600_000)).unwrap();
+    gate.wait_for_arrival();
+    let (before, back) = (hand_over(10), hand_over(600_000));
+    drop(back);
+    let behind = hand_over(10);
+    gate.open();
+    full.wait().unwrap();
+    before.wait().unwrap();
+    assert!(matches!(behind.wait(), Err(Error::NotReached)));
 }

@@ -139,7 +139,7 @@ fn what_is_withdrawn_is_not_answered_and_holds_nobody_up() {
                 thread::spawn(move || {
                     let (sender, answer) = channel();
                     if let Place::Waiting(ticket) = inbox.submit((7, sender), 1).unwrap()
-                        && let Some(withdrawn) = inbox.withdraw(ticket)
+                        && let Some(withdrawn) = inbox.withdraw(ticket, |_| ())
                     {
                         drop(withdrawn);
                         assert!(answer.recv().is_err());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventfold_db::{Error, EventfoldDb, Store};
+use eventfold_db::{Error, EventfoldDb, ReadError, Store};
 use eventfold_io::sim::{FailedPages, Fault, Keep, Rot, When};
 use eventfold_io::{IoErrorKind, Operation};
 use eventfold_sync::simulation;
@@ -55,7 +55,7 @@ impl Run {
                     drop(db.close_blocking());
                 }
                 // Nothing was made yet, it is still being closed, or something is wrong: opening it for writing tells.
-                Err(Error::NoStore { .. } | Error::Locked { .. } | Error::Io(_) | Error::Read(_)) => {}
+                Err(Error::NoStore { .. } | Error::Locked { .. } | Error::Io(_) | Error::Read(ReadError::Io(_))) => {}
                 Err(error) => assert!(self.decayed, "a sound store is refused: {error:?}"),
             }
         }
@@ -105,7 +105,7 @@ impl Run {
         if self.sim.rot(&name, offset, rot) {
             self.happened.add(trouble);
             self.say(|| format!("{trouble} at {offset} of {name}"));
-            self.decayed = true;
+            self.decay();
             self.sim.evict();
         }
     }
@@ -160,7 +160,7 @@ impl Run {
             Trouble::DiesNaming => (&[Create, Rename, Remove], None, Fault::Die),
             Trouble::DiesAnywhere => (&Operation::ALL, None, Fault::Die),
             Trouble::LyingSync => {
-                self.decayed = true;
+                self.decay();
                 (&[SyncData, SyncAll], None, Fault::LostWrite)
             }
             // These are no faults of a single operation.
@@ -243,7 +243,7 @@ impl Run {
                         drop(db.close_blocking());
                     }
                     Err(Error::Locked { .. }) => self.happened.add(Trouble::OpenTwice),
-                    Err(_) => {}
+                    Err(error) => assert!(self.world.may_fail_so(&error), "a sound store is refused: {error:?}"),
                 }
             }
             Blow::Evict => self.evict(),

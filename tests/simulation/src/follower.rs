@@ -45,7 +45,7 @@ impl Follower {
         let mut subscription = reads.subscribe(query(&items), position)?;
         let mut left = leaves_after;
         while left > 0 {
-            let Some(item) = block_on(subscription.next()) else { return Ok(()) };
+            let Some(item) = block_on(subscription.next()) else { return self.has_all(reads) };
             let mut seen = self.seen();
             match item? {
                 SubscriptionEvent::Event(event) => {
@@ -69,10 +69,17 @@ impl Follower {
     }
 
     /// The position behind the last event that it subscribes to.
-    pub(crate) fn end_of_what_it_wants(&self, reads: &ReadIndex) -> u64 {
+    pub(crate) fn end_of_what_it_wants(&self, reads: &ReadIndex) -> Result<u64, Error> {
         let items = self.seen().items.clone();
-        let last = reads.query_backward(query(&items), u64::MAX, 1).expect("the disk works");
-        last.first().map_or(0, |last| last.global_position + 1)
+        let last = reads.query_backward(query(&items), u64::MAX, 1)?;
+        Ok(last.first().map_or(0, |last| last.global_position + 1))
+    }
+
+    /// Its subscription has ended, and not by an error: nothing may be missing.
+    fn has_all(&self, reads: &ReadIndex) -> Result<(), Error> {
+        let (position, end) = (self.position(), self.end_of_what_it_wants(reads)?);
+        assert!(position >= end, "a subscription has ended at {position}, and there is more up to {end}");
+        Ok(())
     }
 
     /// What it was given.

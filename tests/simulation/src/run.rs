@@ -73,7 +73,7 @@ impl Run {
         let happened = Happened::default();
         let environment = Arc::new(SimEnvironment::new(&plan, &happened));
         let passage = Arc::new(Passage::new(happened.clone()));
-        let world = Arc::new(World::with_faults());
+        let world = Arc::new(if plan.troubles.is_empty() { World::default() } else { World::with_faults() });
         Self {
             plan,
             random,
@@ -129,6 +129,12 @@ impl Run {
     /// What became of the promises, in a store that was just opened.
     pub(crate) fn check(&self, db: &EventfoldDb) -> Verdict {
         check_opened(db, &self.world, &self.followers, self.decayed)
+    }
+
+    /// From here on bytes may have gone bad.
+    pub(crate) fn decay(&mut self) {
+        self.decayed = true;
+        self.world.decay();
     }
 
     /// Prints what has happened, where somebody wants to see it.

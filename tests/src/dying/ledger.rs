@@ -1,4 +1,5 @@
-//! What the parent knows: what was asked for, answered and served, told before it could be lost.
+//! What the parent knows: what was asked for, answered and served, told before it could be lost. Where the process that asks
+//! lives on, a [witness](crate::Witness) keeps what it was answered, and needs no more.
 //!
 //! Held against a store:
 //!

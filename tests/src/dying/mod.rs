@@ -9,6 +9,7 @@ mod deed;
 mod ground;
 mod ledger;
 mod life;
+#[cfg(target_os = "linux")]
 mod power;
 mod process;
 mod saga;
@@ -18,6 +19,7 @@ pub use deed::{Deed, Terms};
 pub use ground::{Directory, Ground};
 pub use ledger::{Breach, Ledger};
 pub use life::{Life, live_if_told};
+#[cfg(target_os = "linux")]
 pub use power::PoweredDisk;
 pub use process::{Ended, Fate, Process, When};
 pub use saga::{Saga, Tally, builder};

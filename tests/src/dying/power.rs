@@ -8,10 +8,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use tempfile::TempDir;
-
 use super::ground::Ground;
+use crate::mounted::Mounted;
 use crate::random::Random;
+
+/// How large it is: what the lives of one store write, and more.
+const BYTES: u64 = 192 << 20;
 
 /// Shuts file systems down: a line names how and where. Nothing safe in Rust makes this call, and a process that is there
 /// already strikes sooner than one that has to be started.
@@ -38,9 +40,7 @@ const FLUSH: u32 = 0;
 /// A file system that can lose power.
 #[derive(Debug)]
 pub struct PoweredDisk {
-    directory: TempDir,
-    device: String,
-    is_mounted: bool,
+    mounted: Mounted,
     cutter: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -57,39 +57,20 @@ impl PoweredDisk {
     ///
     /// If what is there does not work.
     pub fn new(block_len: u32) -> Result<Self, String> {
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let image = directory.path().join("image").display().to_string();
-        let mount = directory.path().join("mount").display().to_string();
-        run("mkdir", &[&mount])?;
-        run("truncate", &["-s", "192M", &image])?;
-        run("mkfs.ext4", &["-q", "-F", "-b", &block_len.to_string(), &image])?;
-        let device = run("losetup", &["--find", "--show", &image])?;
-        // From here on dropping it cleans up.
+        let mounted = Mounted::ext4(BYTES, block_len)?;
         let mut cutter = Command::new("perl");
         cutter.args(["-e", CUTTER]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let started = cutter.spawn().map_err(|error| format!("perl: {error}"));
-        let mut cutter = started.inspect_err(|_| drop(run("losetup", &["--detach", &device])))?;
+        let mut cutter = cutter.spawn().map_err(|error| format!("perl: {error}"))?;
         let orders = cutter.stdin.take().expect("it was asked for");
         let answers = BufReader::new(cutter.stdout.take().expect("it was asked for"));
-        let mut disk = Self { directory, device, is_mounted: false, cutter, orders, answers };
-        disk.mount()?;
+        let mut disk = Self { mounted, cutter, orders, answers };
         disk.cut(NO_LOG_FLUSH)?;
         disk.restore();
         Ok(disk)
     }
 
-    fn mount_path(&self) -> String {
-        self.directory.path().join("mount").display().to_string()
-    }
-
-    fn mount(&mut self) -> Result<(), String> {
-        run("mount", &["-t", "ext4", &self.device, &self.mount_path()])?;
-        self.is_mounted = true;
-        Ok(())
-    }
-
     fn cut(&mut self, how: u32) -> Result<(), String> {
-        let order = format!("{how} {}\n", self.mount_path());
+        let order = format!("{how} {}\n", self.mounted.path().display());
         let mut answer = String::new();
         let said = self.orders.write_all(order.as_bytes()).and_then(|()| self.answers.read_line(&mut answer));
         said.map_err(|error| error.to_string())?;
@@ -99,7 +80,7 @@ impl PoweredDisk {
 
 impl Ground for PoweredDisk {
     fn path(&self) -> PathBuf {
-        self.directory.path().join("mount").join("store")
+        self.mounted.path().join("store")
     }
 
     fn strike(&mut self, child: &mut Child, random: &mut Random) {
@@ -120,9 +101,7 @@ impl Ground for PoweredDisk {
     }
 
     fn restore(&mut self) {
-        run("umount", &[&self.mount_path()]).expect("nobody uses it");
-        self.is_mounted = false;
-        self.mount().expect("what lost power can be mounted");
+        self.mounted.mount_again();
     }
 
     fn strike_alone(&mut self) -> bool {
@@ -132,29 +111,14 @@ impl Ground for PoweredDisk {
     }
 
     fn keep(&mut self) -> PathBuf {
-        self.directory.disable_cleanup(true);
-        self.directory.path().join("image")
+        self.mounted.keep()
     }
 }
 
 impl Drop for PoweredDisk {
     fn drop(&mut self) {
-        // Also when a test has failed half-way, so nothing here may panic, and the rest is tried whatever fails.
+        // Also when a test has failed half-way, so nothing here may panic.
         drop(self.cutter.kill());
         drop(self.cutter.wait());
-        if self.is_mounted && run("umount", &[&self.mount_path()]).is_err() {
-            drop(run("umount", &["--lazy", &self.mount_path()]));
-        }
-        drop(run("losetup", &["--detach", &self.device]));
-    }
-}
-
-/// Runs a program to its end; what it prints.
-fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    } else {
-        Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
     }
 }

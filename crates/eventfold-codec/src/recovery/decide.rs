@@ -271,6 +271,9 @@ pub fn decide(facts: &[SegmentFacts], side_file_pending: bool) -> Result<Recover
     })
 }
 
+/// By how much a length is changed only to change it: a block of a file system.
+const LENGTH_STEP: u64 = 4096;
+
 fn plan(
     tail: &SegmentFacts,
     later: &[SegmentFacts],
@@ -285,20 +288,27 @@ fn plan(
         steps.push(Step::KeepDropped(dropped.to_vec()));
     }
     let needed = end + FRAME_HEADER_LEN as u64 + TAIL_ZEROES_LEN;
-    let file_len = tail.info.file_len.max(needed);
-    if file_len > tail.info.file_len {
-        steps.push(Step::Extend { segment, len: file_len });
+    let fit = later.iter().position(|facts| !facts.is_prepared()).unwrap_or(later.len());
+    // What was added to a file may be known to the cache alone: a sync that failed may have called it clean, and then no later
+    // one brings it to the disk. A length that changes once more is written.
+    let length = |facts: &SegmentFacts, needed: u64| {
+        let len = facts.info.file_len;
+        let is_in_doubt = tail_end != TailEnd::Closed && len > facts.info.capacity;
+        if is_in_doubt && needed <= len { len + LENGTH_STEP } else { len.max(needed) }
+    };
+    let kept = std::iter::once((tail, length(tail, needed))).chain(later[..fit].iter().map(|it| (it, length(it, 0))));
+    for (facts, len) in kept.clone().filter(|(facts, len)| *len > facts.info.file_len) {
+        steps.push(Step::Extend { segment: facts.info.number, len });
     }
     steps.push(Step::Rewrite(Extent { segment, from: tail.proven.offset, to: end }));
     let mut touched = vec![segment];
-    let fit = later.iter().position(|facts| !facts.is_prepared()).unwrap_or(later.len());
     if tail_end == TailEnd::Torn {
-        steps.push(Step::Erase(Extent { segment, from: end, to: file_len }));
-        for facts in &later[..fit] {
-            let number = facts.info.number;
-            steps.push(Step::Erase(Extent { segment: number, from: FIRST_FRAME_OFFSET, to: facts.info.file_len }));
-            touched.push(number);
-        }
+        let ends = std::iter::once(end).chain(std::iter::repeat(FIRST_FRAME_OFFSET));
+        steps.extend(
+            kept.zip(ends)
+                .map(|((facts, len), from)| Step::Erase(Extent { segment: facts.info.number, from, to: len })),
+        );
+        touched.extend(later[..fit].iter().map(|facts| facts.info.number));
     }
     steps.extend(touched.into_iter().map(|segment| Step::Sync { segment }));
     steps.push(Step::Announce { segment, offset: end, position: tail.end.position, incarnation });

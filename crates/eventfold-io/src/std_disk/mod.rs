@@ -180,6 +180,11 @@ impl Disk for StdDisk {
 
     fn lock(&self, name: &str, mode: LockMode) -> Result<DiskLock, IoError> {
         let file = self.on(Operation::Lock, name, |directory| {
+            // As `open` does: a link would have the lock taken on, and made as, a file that is somewhere else.
+            match directory.file_len(name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                found => drop(found?),
+            }
             let (file, locked) = match mode {
                 LockMode::Exclusive => {
                     let file = directory.open_file(name, Access::ReadWrite, Creates::IfMissing)?;

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{Creates, whole};
 use crate::disk::Access;
@@ -74,7 +75,6 @@ pub(super) fn sync_all(file: &File) -> io::Result<()> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn reserve(file: &File, offset: u64, len: u64) -> io::Result<bool> {
     use rustix::fs::{FallocateFlags, fallocate};
-    use rustix::io::Errno;
 
     loop {
         match fallocate(file, FallocateFlags::empty(), offset, len) {
@@ -87,6 +87,7 @@ pub(super) fn reserve(file: &File, offset: u64, len: u64) -> io::Result<bool> {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::unnecessary_wraps, reason = "where there is such a call, it can fail")]
 pub(super) fn reserve(_file: &File, _offset: u64, _len: u64) -> io::Result<bool> {
     Ok(false)
 }
@@ -97,14 +98,10 @@ pub(super) fn reserve(_file: &File, _offset: u64, _len: u64) -> io::Result<bool>
 pub(super) struct Directory(File);
 
 impl Directory {
-    #[expect(clippy::disallowed_methods, reason = "this is the door to disk")]
     pub(super) fn open(path: &std::path::Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        // Opening a file succeeds too; every later error would be less clear than this one.
-        if !file.metadata()?.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        Ok(Self(file))
+        // Anything else is refused by the system: every later error would be less clear, and opening a pipe would wait for ever.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::io::retry_on_intr(|| fs::open(path, flags, Mode::empty()))?.into()))
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
@@ -121,7 +118,9 @@ impl Directory {
             Creates::IfMissing => OFlags::CREATE,
             Creates::Always => OFlags::CREATE | OFlags::EXCL,
         };
-        let (flags, mode) = (access | creates | OFlags::CLOEXEC, Mode::from_raw_mode(0o666));
+        // A link that takes a file's place after it was looked at must not lead out of the directory.
+        let flags = access | creates | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::from_raw_mode(0o666);
         Ok(rustix::io::retry_on_intr(|| fs::openat(&self.0, name, flags, mode))?.into())
     }
 
@@ -140,15 +139,12 @@ impl Directory {
         for entry in fs::Dir::read_from(&self.0)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
-            let kind = match entry.file_type() {
-                // Not every file system says so in its directories.
-                FileType::Unknown => {
-                    FileType::from_raw_mode(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
-                }
-                kind => kind,
-            };
-            if kind.is_file() {
-                names.push(name.to_owned());
+            // Not every system, and not every file system, says in a directory what kind of file it has there.
+            match fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) if FileType::from_raw_mode(found.st_mode).is_file() => names.push(name.to_owned()),
+                // Somebody may have removed it since.
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(names)

@@ -3,9 +3,12 @@
 //! The call comes in as a closure, so that short writes and interruptions, which no test can make a real file produce,
 //! are tested all the same.
 
-use std::io::{self, ErrorKind, IoSlice};
+#[cfg(any(test, target_os = "linux", target_os = "android", target_os = "freebsd"))]
+use std::io::IoSlice;
+use std::io::{self, ErrorKind};
 
 /// How many slices one call takes: Linux refuses more (`UIO_MAXIOV`), and no other system takes more.
+#[cfg(any(test, target_os = "linux", target_os = "android", target_os = "freebsd"))]
 pub(super) const MAX_SLICES: usize = 1024;
 
 /// Reads until the buffer is full or the file ends.
@@ -40,7 +43,8 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Writes until all slices are written.
+/// Writes until all slices are written, where the system has a call that takes several.
+#[cfg(any(test, target_os = "linux", target_os = "android", target_os = "freebsd"))]
 pub(super) fn write_vectored(
     slices: &[IoSlice<'_>],
     offset: u64,

@@ -37,6 +37,7 @@ pub(super) fn sync_all(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "where there is such a call, it can fail")]
 pub(super) fn reserve(_file: &File, _offset: u64, _len: u64) -> io::Result<bool> {
     Ok(false)
 }
@@ -52,7 +53,7 @@ impl Directory {
         if std::fs::metadata(path)?.is_dir() { Ok(Self(path.into())) } else { Err(io::ErrorKind::NotADirectory.into()) }
     }
 
-    #[expect(clippy::unused_self, reason = "other systems sync by it")]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other systems sync by it, and may fail to")]
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(())
     }

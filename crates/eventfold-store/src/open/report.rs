@@ -1,5 +1,7 @@
 //! What opening a store found and did.
 
+use std::fmt;
+
 use eventfold_codec::recovery::{Boundary, Extent, Recovery, Step, TailEnd};
 
 use super::scan::TailScan;
@@ -64,6 +66,42 @@ pub enum Healed {
         /// The segment.
         segment: u32,
     },
+}
+
+/// One sentence or more, for people.
+impl fmt::Display for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.created {
+            return f.write_str("the store was made");
+        }
+        match self.end {
+            None => f.write_str("the store was opened")?,
+            Some(TailEnd::Closed) => f.write_str("the store had been closed cleanly")?,
+            Some(TailEnd::Unproven) => {
+                f.write_str("the store had not been closed; ")?;
+                match self.unproven_events() {
+                    0 => f.write_str("all of its events are proven")?,
+                    1 => f.write_str("nothing vouches for the last event")?,
+                    events => write!(f, "nothing vouches for the last {events} events")?,
+                }
+            }
+            Some(TailEnd::Torn) => {
+                let bytes: u64 = self.dropped.iter().map(|extent| extent.to - extent.from).sum();
+                write!(f, "the store had not been closed; an unfinished write of {bytes} bytes was dropped")?;
+                if let Some(file) = &self.side_file {
+                    write!(f, " and is kept in {file}")?;
+                }
+            }
+        }
+        if !self.healed.is_empty() {
+            write!(f, "; {} damaged parts were made again from the events", self.healed.len())?;
+        }
+        if !self.window_gaps.is_empty() {
+            let files = self.window_gaps.join(", ");
+            write!(f, "; repeated appends of what stands in {files} may not be recognised")?;
+        }
+        Ok(())
+    }
 }
 
 impl RecoveryReport {

@@ -112,7 +112,7 @@ pub(crate) fn scan_tail(
             None => source.scan(&mut scan)?,
         };
         if let Some(checkpoint) = checkpoint {
-            let lost = source.lost_behind(checkpoint, &scanned.facts);
+            let lost = source.lost_behind(checkpoint, &scanned.facts, scan.window);
             scanned.facts.proof = scanned.facts.proof.or(lost);
         }
         before = scanned.facts.end;
@@ -273,14 +273,16 @@ impl Source<'_> {
         Ok(Resumed::Behind(Box::new(found)))
     }
 
-    /// What proves that events are gone which a checkpoint of this segment was written behind. Damage that costs the close
-    /// frame alone is none: everything that was acknowledged is there.
-    fn lost_behind(&self, checkpoint: &CheckpointHeader, facts: &SegmentFacts) -> Option<Proof> {
-        let CheckpointHeader { segment, end, end_position: position, .. } = *checkpoint;
+    /// What proves that events are gone which a checkpoint of this segment was written behind, or the frame that has changed
+    /// the duplicate window. Damage that costs other frames is none: everything that was acknowledged is there.
+    fn lost_behind(&self, checkpoint: &CheckpointHeader, facts: &SegmentFacts, window: Option<u32>) -> Option<Proof> {
+        let CheckpointHeader { segment, end, end_position: position, close_offset, .. } = *checkpoint;
         let is_its_own = checkpoint.store_id == self.header.store_id
             && segment == self.header.number
             && checkpoint.segment_salt == self.header.salt;
-        (is_its_own && facts.end.position < position).then_some(Proof::Checkpoint { segment, end, position })
+        let changed = facts.frames_end <= close_offset && window != Some(checkpoint.idempotency_window);
+        let lost = facts.end.position < position || changed;
+        (is_its_own && lost).then_some(Proof::Checkpoint { segment, end, position })
     }
 
     /// The header of the close frame that a checkpoint was written behind.

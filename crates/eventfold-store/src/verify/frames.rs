@@ -121,7 +121,12 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         offset: u64,
         error: FrameError,
     ) -> Result<u64, IoError> {
-        let sound_header = window.header(key, offset)?;
+        // One that does not go on where the log is would mislead about all that follows.
+        let position = self.log.position;
+        let goes_on = |header: &FrameHeader| {
+            header.first_position == position || self.log.lost && header.first_position > position
+        };
+        let sound_header = window.header(key, offset)?.filter(goes_on);
         let (next, positions) = if let Some(header) = sound_header {
             // The header stands for the frame's place and positions, so only its events may be lost.
             let bytes = window.read(offset, header.frame_len.into())?;
@@ -136,6 +141,7 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
                 }
                 Err(_) => (header.event_count > 0).then(|| header.first_position..header.end_position()),
             };
+            self.left_out(header.first_position);
             self.log.position = header.end_position();
             (offset + u64::from(header.frame_len), positions)
         } else {
@@ -162,6 +168,18 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         Ok(next)
     }
 
+    /// The log goes on at this position. What lies between is lost with what was found damaged last, where that says that it ends
+    /// before: who made its header up may have claimed less than there was.
+    fn left_out(&mut self, to: u64) {
+        let from = self.log.position;
+        let before = self.report.findings.iter_mut().filter_map(|finding| finding.positions.as_mut());
+        if let Some(positions) = before.rev().find(|positions| positions.end == from)
+            && from < to
+        {
+            positions.end = to;
+        }
+    }
+
     /// Checks a sound frame against what was before it. Returns whether it follows.
     fn frame(&mut self, segment: &Loaded, verified: &VerifiedFrame<'_>) -> bool {
         let frame = verified.frame();
@@ -169,8 +187,22 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         let broken = self.follows(verified);
         let adjoins = header.first_position == self.log.position;
         if let Some(broken) = broken {
-            let cause = FindingCause::Order(broken);
-            self.report.add(segment.name.clone(), Some(offset), cause, Consequence::Untrusted);
+            // Events that no frame has are lost, whoever has left them out.
+            let missing = match broken {
+                Broken::Position { expected, found } if expected < found => Some(expected..found),
+                _ => None,
+            };
+            let lost = missing.is_some();
+            self.report.findings.push(Finding {
+                file: segment.name.clone(),
+                offset: Some(offset),
+                cause: FindingCause::Order(broken),
+                positions: missing,
+                consequence: if lost { Consequence::EventsUnreadable } else { Consequence::Untrusted },
+            });
+        }
+        if self.log.lost {
+            self.left_out(header.first_position);
         }
         self.report.frames += 1;
         self.report.appends += u64::from(header.event_count > 0);

@@ -84,7 +84,8 @@ impl Snapshot {
         Ok(files)
     }
 
-    fn meta(&self) -> StoreMeta {
+    /// What `store.meta` says.
+    pub(crate) fn meta(&self) -> StoreMeta {
         let header = match self.parts.segment(0).expect("a log has a segment") {
             Segment::Sealed(segment) => &segment.header,
             Segment::Open(segment) => &segment.header,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
+use eventfold_codec::{FooterHeader, Section, SegmentHeader, SegmentSummary, TRAILER_LEN, Trailer, encode_footer};
 use eventfold_io::sim::{Keep, SimDisk, SimOptions};
 use eventfold_io::{Access, Disk};
 use eventfold_store::{
@@ -403,4 +404,24 @@ fn goes_on(mut store: Store, sim: &SimDisk, before: &VerifyReport) -> Result<(),
     ensure(store.global_position() == head + 1, || "the append is gone".to_owned())?;
     let found = store.read_stream("later", 0, 9).map_err(|error| format!("reading on: {error}"))?;
     ensure(found.len() == 1 && found[0].global_position == head, || "another event".to_owned())
+}
+
+/// The file of a sealed segment, with a footer that is sound and says something else.
+pub(crate) fn with_summary(file: &[u8], change: impl FnOnce(&mut SegmentSummary)) -> Vec<u8> {
+    let (header, _) = SegmentHeader::decode(file).unwrap();
+    let (key, len) = (header.key(), file.len());
+    let trailer = Trailer::decode(&file[len - TRAILER_LEN..], &key, len as u64).unwrap();
+    let at = usize::try_from(trailer.footer_offset).unwrap();
+    let footer = FooterHeader::decode(&file[at..], &key, trailer.footer_offset).unwrap();
+    let entries = footer.directory(&file[at..], &key, |_| true).unwrap();
+    let section =
+        |offset: u64, len: u64| &file[at + usize::try_from(offset).unwrap()..][..usize::try_from(len).unwrap()];
+    let sections: Vec<Section<'_>> = (entries.iter())
+        .map(|entry| Section { kind: entry.kind, required: false, bytes: section(entry.offset, entry.len) })
+        .collect();
+    let mut summary = footer.summary;
+    change(&mut summary);
+    let mut forged = file[..at].to_vec();
+    encode_footer(&summary, &sections, &key, &mut forged);
+    forged
 }

@@ -10,7 +10,7 @@ use eventfold_store::{Error, ErrorKind, ExpectedVersion, ProposedEvent, Recorded
 use uuid::Uuid;
 
 use super::Seeded;
-use super::crash::check;
+use super::reading::check;
 
 pub(crate) const EIO: IoErrorKind = IoErrorKind::DeviceFailed;
 pub(crate) const FAILED_PAGES: [FailedPages; 3] = [FailedPages::Dropped, FailedPages::KeptDirty, FailedPages::Clean];

@@ -5,6 +5,7 @@
 
 pub(crate) mod crash;
 pub(crate) mod failing;
+pub(crate) mod reading;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -35,7 +35,15 @@ struct State {
     drawn: u64,
     timers: BTreeMap<Timer, Arc<Condvar>>,
     started: u64,
+    /// Threads that have not ended. They may wait for time when what started them is over.
+    threads: u64,
     stopped: bool,
+}
+
+impl State {
+    fn is_over(&self) -> bool {
+        self.stopped && self.threads == 0
+    }
 }
 
 impl Time {
@@ -99,21 +107,31 @@ impl Time {
         self.changed.notify_all();
     }
 
+    pub(super) fn thread_begins(&self) {
+        self.state().threads += 1;
+    }
+
+    pub(super) fn thread_ends(&self) {
+        self.state().threads -= 1;
+        self.wake();
+    }
+
+    /// Time ends with the last thread.
     pub(super) fn stop(&self) {
         self.state().stopped = true;
         self.wake();
     }
 
-    /// Lets time pass until it is stopped. Others are given so many turns first, each time.
+    /// Lets time pass until it is stopped and all threads have ended. Others are given so many turns first, each time.
     pub(super) fn run(&self, turns: u32) {
         loop {
             let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
             // Nobody waits for time: whoever waits for something else that never comes is told by the scheduler.
-            while self.state().timers.is_empty() && !self.state().stopped {
+            while self.state().timers.is_empty() && !self.state().is_over() {
                 gate = self.changed.wait(gate).unwrap_or_else(PoisonError::into_inner);
             }
             drop(gate);
-            if self.state().stopped {
+            if self.state().is_over() {
                 return;
             }
             (0..turns).for_each(|_| yield_now());
