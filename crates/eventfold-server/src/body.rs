@@ -1,0 +1,169 @@
+//! Bodies that count what comes in, and that hold something until they are sent.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use eventfold_proto::convert::Failed;
+use eventfold_proto::v1::failure::Cause;
+use eventfold_proto::v1::{Advice, LimitExceeded};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http_body::{Body, Frame, SizeHint};
+use tonic::{Code, Status};
+
+use crate::framing::Framing;
+use crate::gate::Charge;
+
+/// A request's body, whose bytes count until they are answered. A message is passed on when all of it has come: whoever decodes it
+/// takes as much memory as its head says, for which a peer's word is not enough.
+pub(crate) struct Counted<B> {
+    body: B,
+    charge: Arc<Charge>,
+    max: u64,
+    framing: Framing,
+    /// Of messages that are whole.
+    whole: VecDeque<Bytes>,
+    /// Of the message after them.
+    begun: VecDeque<Bytes>,
+}
+
+impl<B> Counted<B> {
+    /// With messages of up to so many bytes; larger ones are passed on for their head to be refused.
+    pub(crate) fn new(body: B, charge: Arc<Charge>, max: u64, message_bytes: u32) -> Self {
+        let framing = Framing::new(message_bytes);
+        Self { body, charge, max, framing, whole: VecDeque::new(), begun: VecDeque::new() }
+    }
+
+    fn take(&mut self, mut data: Bytes) -> Result<(), Status> {
+        let count = data.len() as u64;
+        if !self.charge.take(count) {
+            return Err(too_much("limits.request_bytes", count, self.max).into());
+        }
+        if let Some(border) = self.framing.last_border(&data) {
+            self.whole.append(&mut self.begun);
+            self.whole.push_back(data.split_to(border));
+        }
+        if !data.is_empty() {
+            self.begun.push_back(data);
+        }
+        self.charge.begin(self.begun.iter().map(|part| part.len() as u64).sum());
+        Ok(())
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B>
+where
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        loop {
+            if let Some(part) = self.whole.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(part))));
+            }
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(Status::from_error(Box::new(error))))),
+                None if self.begun.is_empty() => return Poll::Ready(None),
+                None => {
+                    self.begun.clear();
+                    let message = "the request ends within a message";
+                    return Poll::Ready(Some(Err(Status::invalid_argument(message))));
+                }
+            };
+            match frame.into_data() {
+                Ok(data) => self.take(data)?,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.whole.is_empty() && self.begun.is_empty() && self.body.is_end_stream()
+    }
+}
+
+/// A response's body, and what is let go of when its last byte was handed to the system, or it was given up. Until a peer takes
+/// them, its bytes wait in the memory of the connection, also when the body has no more.
+pub(crate) struct Holding<B, H> {
+    body: B,
+    held: Arc<H>,
+}
+
+impl<B, H> Holding<B, H> {
+    pub(crate) fn new(body: B, held: H) -> Self {
+        Self { body, held: Arc::new(held) }
+    }
+}
+
+/// Bytes that are to be sent.
+struct Unsent<H> {
+    bytes: Bytes,
+    _held: Arc<H>,
+}
+
+impl<H> AsRef<[u8]> for Unsent<H> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin, H: Send + Sync + 'static> Body for Holding<B, H> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let held = |bytes| Bytes::from_owner(Unsent { bytes, _held: self.held.clone() });
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(held))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request's body that ends with the server, though its caller would go on.
+pub(crate) struct Ending<B> {
+    body: B,
+    /// Ready when the server ends.
+    over: BoxFuture<'static, ()>,
+    is_over: bool,
+}
+
+impl<B> Ending<B> {
+    pub(crate) fn new(body: B, over: BoxFuture<'static, ()>) -> Self {
+        Self { body, over, is_over: false }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Ending<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.is_over = self.is_over || self.over.poll_unpin(context).is_ready();
+        if self.is_over { Poll::Ready(None) } else { Pin::new(&mut self.body).poll_frame(context) }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.body.is_end_stream()
+    }
+}
+
+/// There is more of something at once than this server takes: it helps to try again.
+pub(crate) fn too_much(limit: &str, value: u64, max: u64) -> Failed {
+    let cause = Cause::LimitExceeded(LimitExceeded { limit: limit.to_owned(), value, max });
+    let message = format!("the server has too much to do at once: {limit} is {max}");
+    Failed::new(Code::ResourceExhausted, Advice::Retry, message, Some(cause))
+        .retry_after(std::time::Duration::from_millis(200))
+}

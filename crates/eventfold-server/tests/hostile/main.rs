@@ -1,0 +1,59 @@
+//! Callers who go beyond each limit of a server: what becomes of them, of what the server holds, and of others.
+#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "each test takes what it needs of it")]
+mod support;
+
+mod calls;
+mod connections;
+mod floods;
+mod memory;
+mod neighbour;
+mod peer;
+mod readers;
+mod times;
+
+use std::collections::BTreeSet;
+
+use eventfold_server::Limits;
+use toml::Table;
+
+/// Some tests.
+type Tests = &'static [fn()];
+
+/// What goes beyond each limit.
+const TESTS: &[(&str, Tests)] = &[
+    (
+        "message_bytes",
+        &[calls::a_message_that_is_too_large_is_not_looked_at, memory::messages_hold_what_the_limits_say],
+    ),
+    ("append_bytes", &[calls::an_append_or_event_that_is_too_large_is_refused_alone]),
+    ("event_bytes", &[calls::an_append_or_event_that_is_too_large_is_refused_alone]),
+    ("header_bytes", &[calls::headers_that_are_too_large_are_refused, floods::headers_that_never_end]),
+    ("connections", &[connections::one_too_many_is_not_taken]),
+    ("calls_per_connection", &[connections::calls_beyond_those_of_a_connection_are_refused]),
+    ("calls", &[calls::too_many_calls_are_told_so]),
+    ("subscriptions", &[calls::too_many_subscriptions_are_told_so]),
+    ("reads", &[readers::a_read_counts_until_it_is_taken, memory::readers_who_take_nothing]),
+    ("admin_calls", &[calls::too_much_looking_after_is_told_so]),
+    ("request_bytes", &[calls::requests_count_until_they_are_answered, memory::messages_hold_what_the_limits_say]),
+    ("session_requests", &[calls::a_session_takes_in_no_more_than_it_may]),
+    ("session_bytes", &[calls::a_session_takes_in_no_more_than_it_may]),
+    ("page_bytes", &[readers::pages_are_no_larger_than_is_said, memory::readers_who_take_nothing]),
+    ("page_streams", &[readers::pages_are_no_larger_than_is_said]),
+    ("handshake_ms", &[times::who_does_not_say_what_it_speaks, times::tls_that_never_begins]),
+    ("idle_ms", &[times::who_asks_for_nothing, times::who_does_not_take_its_answers_by_http_1]),
+    ("request_ms", &[times::a_message_that_never_comes]),
+    ("keepalive_ms", &[times::who_shows_no_sign_of_life]),
+    ("pending_resets", &[floods::calls_that_are_taken_back_at_once]),
+    ("shutdown_ms", &[times::the_end_does_not_wait_for_those_who_go_on]),
+];
+
+#[test]
+fn every_limit_has_somebody_who_goes_beyond_it() {
+    let limits = Table::try_from(Limits::default()).unwrap();
+    let limits: BTreeSet<_> = limits.keys().map(String::as_str).collect();
+    assert_eq!(TESTS.iter().map(|(limit, _)| *limit).collect::<BTreeSet<_>>(), limits);
+    assert!(TESTS.iter().all(|(_, tests)| !tests.is_empty()));
+}
