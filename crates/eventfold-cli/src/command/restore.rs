@@ -1,0 +1,27 @@
+//! `eventfold restore`.
+
+use serde_json::json;
+
+use crate::args::Restore;
+use crate::exit::Failure;
+use crate::json::line;
+use crate::output::{Output, shown};
+use crate::progress::Progress;
+
+pub(crate) fn run(args: &Restore) -> Result<(), Failure> {
+    let mut progress = Progress::new("restoring", "MiB");
+    let restored = eventfold_backup::restore(&args.backup, &args.data, |at| {
+        progress.at(at.bytes_done >> 20, at.bytes_total >> 20);
+    });
+    drop(progress);
+    let restored = restored?;
+    let mut output = Output::new();
+    let (backup, position) = (restored.backup.display().to_string(), restored.position);
+    if args.json {
+        output.line(&line(&json!({"backup": backup, "position": position, "bytes": restored.bytes})))?;
+    } else {
+        let data = args.data.display().to_string();
+        output.line(&format!("restored {} to {}, up to position {position}", shown(&backup), shown(&data)))?;
+    }
+    output.flush()
+}
