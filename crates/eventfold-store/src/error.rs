@@ -10,6 +10,7 @@ use eventfold_codec::{
 use eventfold_io::{IoError, IoErrorKind, Operation};
 use uuid::Uuid;
 
+use crate::files::FileName;
 use crate::query::InvalidQuery;
 
 /// Why something could not be read from the disk.
@@ -417,6 +418,28 @@ impl Damage {
             RecoveryError::Corruption(corruption) => Self::Log { corruption: *corruption },
             RecoveryError::IncarnationsExhausted { highest } => Self::IncarnationsExhausted { highest },
             _ => Self::MissingSegment { segment: first },
+        }
+    }
+
+    /// The file that is damaged, and where.
+    pub(crate) fn place(&self) -> (String, Option<u64>) {
+        match self {
+            Self::Log { corruption } => (FileName::Segment(corruption.segment).to_string(), Some(corruption.offset)),
+            Self::MissingSegment { segment } => (FileName::Segment(*segment).to_string(), None),
+            Self::Header { file, .. } | Self::ForeignStore { file, .. } | Self::Misnamed { file, .. } => {
+                (file.clone(), Some(0))
+            }
+            Self::ForeignOptions { file, .. } => (file.clone(), Some(0)),
+            Self::BrokenChain { file } | Self::ShortFile { file, .. } | Self::Meta { file, .. } => (file.clone(), None),
+            Self::Frames { source: ReadError::Frame { file, offset, .. } } => (file.clone(), Some(*offset)),
+            Self::Frames { source: ReadError::Footer { file, .. } | ReadError::Index { file, .. } } => {
+                (file.clone(), None)
+            }
+            Self::Frames { source: ReadError::Io(error) } => {
+                (error.name().unwrap_or_default().to_owned(), error.offset())
+            }
+            // It is the log as a whole that has none left.
+            Self::IncarnationsExhausted { .. } => (FileName::Meta.to_string(), None),
         }
     }
 }

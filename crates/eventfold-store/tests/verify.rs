@@ -228,3 +228,27 @@ fn a_first_footer_that_names_one_before_it_is_told_as_opening_tells_it() {
         assert_eq!(report.worst(), Some(Consequence::Refused), "{:?}", report.findings);
     }
 }
+
+#[test]
+fn a_store_that_a_newer_version_wrote_a_part_of_is_told_as_opening_tells_it() {
+    let sim = SimDisk::new(SimOptions::new(1));
+    filled(&sim, &options(), 60).close().unwrap();
+    let last = sim.names().into_iter().filter(|name| name.ends_with(".segment")).max().unwrap();
+    let file = sim.attach().open(&last, Access::ReadWrite).unwrap();
+    for copy in 0..2 {
+        let mut block = vec![0; 4096];
+        file.read_exact_at(&mut block, u64::from(copy) * 4096).unwrap();
+        block[11] = 1;
+        sums::repair_segment_header(&mut block, copy);
+        file.write_all_at(&block, u64::from(copy) * 4096).unwrap();
+    }
+    drop(file);
+    // Damage elsewhere does not hide it.
+    rot(&sim, "0000000000.segment", frames(&sim, "0000000000.segment")[3] + 200);
+
+    let refused = options().open_on(sim.attach()).unwrap_err();
+    let verified = verify_on(sim.attach(), |_| {}).unwrap_err();
+    for error in [refused, verified] {
+        assert!(matches!(&error, Error::Unsupported { file, .. } if *file == last), "{error:?}");
+    }
+}

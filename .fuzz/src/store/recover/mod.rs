@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use eventfold_io::sim::{Keep, SimDisk};
 use eventfold_store::{
-    Consequence, Direction, Error, EventLog, ExpectedVersion, Finding, ProposedEvent, QueryItem, RecordedEvent,
-    RecoveryReport, Store, TailEnd, VerifyReport, verify_on,
+    Consequence, Direction, Error, EventLog, ExpectedVersion, Finding, FindingCause, ProposedEvent, QueryItem,
+    RecordedEvent, RecoveryReport, Store, TailEnd, VerifyReport, verify_on,
 };
 
 use self::base::Base;
@@ -153,10 +153,13 @@ impl<'a> Case<'a> {
         assert!(serve(&again.log()) == served, "{second:?}, before {}", what());
         assert!(second.dropped.is_empty(), "what was dropped is gone: {second:?}, before {}", what());
 
-        // A frame that can't be read, in a segment that is not sealed yet, is in the way of sealing it.
+        // A frame that can't be read, in a segment that is not sealed yet, is in the way of sealing it; an index that can't be made
+        // again, of looking up what is appended to.
         let in_the_way = |finding: &Finding| {
             let number = reading::number_of(&finding.file).map(u64::from);
-            finding.consequence == Consequence::EventsUnreadable && number >= Some(verified.sealed_segments)
+            let is_in_an_index = matches!(finding.cause, FindingCause::Footer(_));
+            finding.consequence == Consequence::EventsUnreadable
+                && (is_in_an_index || number >= Some(verified.sealed_segments))
         };
         if verified.findings.iter().any(in_the_way) {
             return;

@@ -20,7 +20,7 @@ use eventfold_io::{Access, Disk, DiskFile, DiskLock, IoErrorKind, LockMode, Read
 pub(crate) use create::write_file;
 pub(crate) use execute::Execution;
 pub(crate) use heal::Healing;
-pub(crate) use load::{Loaded, content_end, load, read_checkpoint, read_meta, read_trailer, tail_start};
+pub(crate) use load::{Directory, Loaded, content_end, load, read_checkpoint, read_meta, read_trailer, tail_start};
 pub use report::{Healed, RecoveryReport};
 pub(crate) use scan::{Keep, ScannedSegment, TailScan, scan_tail};
 use sealed::open_sealed;
@@ -74,29 +74,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: &StoreOptions) -> Result<Opened
         report = RecoveryReport { created: true, ..RecoveryReport::default() };
         loaded = load(&storage, &mut report)?;
     }
-    let meta = loaded.meta()?;
-    differs("segment_size", meta.segment_size, options.segment_size)?;
-    loaded.check_segments(&meta)?;
-
-    let mut healing = Healing::new(&loaded, &meta);
-    let tail_at = tail_start(&loaded.segments);
-    let tail = loaded.segments.split_off(tail_at);
-    let sealed = open_sealed(&storage, &loaded.segments, tail.first(), options, &mut report, &mut healing)?;
-    let directories =
-        Directories::open(&storage, &loaded.directories, &sealed, &mut report.healed, &mut healing.obsolete)?;
-    let (before, position) = match sealed.last() {
-        Some(last) => (SegmentEnd::sealed(&last.header, &last.summary), last.summary.end_position),
-        None => (SegmentEnd::GENESIS, 0),
-    };
-    let access = if options.read_only { Access::Read } else { Access::ReadWrite };
-    let mut scan = scan_tail(&storage, tail, before, position, loaded.checkpoint.as_ref(), (access, Keep::Everything))?;
-    let facts: Vec<SegmentFacts> = scan.segments.iter().map(|segment| segment.facts.clone()).collect();
-    let recovery = decide(&facts, !loaded.pending.is_empty()).map_err(|error| {
-        let first = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
-        Error::from(Damage::of_log(error, first))
-    })?;
-    let window = scan.window.unwrap_or(meta.idempotency_window);
-    differs("idempotency_window", window.into(), options.idempotency_window.map(u64::from))?;
+    let Survey { meta, mut healing, sealed, directories, mut scan, recovery, window } =
+        survey(&storage, &mut loaded, options, Keep::Everything, &mut report)?;
     report.describe(&recovery, &scan);
     for segment in scan.segments.iter().filter(|segment| segment.lacks_its_footer()) {
         report.healed.push(Healed::Footer { segment: segment.facts.info.number });
@@ -142,6 +121,53 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: &StoreOptions) -> Result<Opened
     }
     report.incarnation = recovery.incarnation;
     Ok(Opened { storage, lock, meta, sealed, directories, tail: opened, prepared, recovery, head, window, report })
+}
+
+/// What opening a store finds, before anything is done about it.
+pub(crate) struct Survey {
+    pub(crate) meta: StoreMeta,
+    pub(crate) healing: Healing,
+    pub(crate) sealed: Vec<Arc<SealedSegment>>,
+    pub(crate) directories: Directories,
+    pub(crate) scan: TailScan,
+    pub(crate) recovery: Recovery,
+    /// How many appends are searched for duplicates.
+    pub(crate) window: u32,
+}
+
+/// Whether a store opens, and as what. Its error is the one that opening refuses the store with; the segments of `loaded` are
+/// used up by then.
+pub(crate) fn survey(
+    storage: &Arc<Storage>,
+    loaded: &mut Directory,
+    options: &StoreOptions,
+    keep: Keep,
+    report: &mut RecoveryReport,
+) -> Result<Survey, Error> {
+    let meta = loaded.meta()?;
+    differs("segment_size", meta.segment_size, options.segment_size)?;
+    loaded.check_segments(&meta)?;
+
+    let mut healing = Healing::new(loaded, &meta);
+    let tail_at = tail_start(&loaded.segments);
+    let tail = loaded.segments.split_off(tail_at);
+    let sealed = open_sealed(storage, &loaded.segments, tail.first(), options, report, &mut healing)?;
+    let directories =
+        Directories::open(storage, &loaded.directories, &sealed, &mut report.healed, &mut healing.obsolete)?;
+    let (before, position) = match sealed.last() {
+        Some(last) => (SegmentEnd::sealed(&last.header, &last.summary), last.summary.end_position),
+        None => (SegmentEnd::GENESIS, 0),
+    };
+    let access = if options.read_only { Access::Read } else { Access::ReadWrite };
+    let scan = scan_tail(storage, tail, before, position, loaded.checkpoint.as_ref(), (access, keep))?;
+    let facts: Vec<SegmentFacts> = scan.segments.iter().map(|segment| segment.facts.clone()).collect();
+    let recovery = decide(&facts, !loaded.pending.is_empty()).map_err(|error| {
+        let first = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+        Error::from(Damage::of_log(error, first))
+    })?;
+    let window = scan.window.unwrap_or(meta.idempotency_window);
+    differs("idempotency_window", window.into(), options.idempotency_window.map(u64::from))?;
+    Ok(Survey { meta, healing, sealed, directories, scan, recovery, window })
 }
 
 pub(crate) fn holds_store(disk: &dyn Disk) -> Result<bool, Error> {

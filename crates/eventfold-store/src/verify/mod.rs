@@ -26,7 +26,8 @@ pub use self::report::{Consequence, Finding, FindingCause, VerifyProgress, Verif
 use crate::error::{Damage, Error};
 use crate::files::FileName;
 use crate::files::meta::StoreMeta;
-use crate::open::{Loaded, RecoveryReport, holds_store, load, lock, tail_start};
+use crate::open::{Keep, Loaded, RecoveryReport, holds_store, load, lock, survey, tail_start};
+use crate::options::StoreOptions;
 use crate::segment::SealedSegment;
 use crate::storage::Storage;
 
@@ -95,18 +96,37 @@ pub fn verify_on(disk: Arc<dyn Disk>, progress: impl FnMut(&VerifyProgress)) -> 
     if directory.meta_damaged {
         report.meta_damaged(directory.meta.as_ref().and_then(|meta| meta.as_ref().err()));
     }
-    let mut segments = std::mem::take(&mut directory.segments);
+    // Opening itself is asked whether it would refuse the store, and what it would make of the log's end.
+    let read_only = StoreOptions { read_only: true, ..StoreOptions::default() };
+    let opening = match survey(&storage, &mut directory, &read_only, Keep::Facts, &mut RecoveryReport::default()) {
+        Ok(survey) => Ok((survey.scan, survey.recovery)),
+        Err(refused @ (Error::Corrupt(_) | Error::Io(_))) => Err(refused),
+        Err(error) => return Err(error),
+    };
+    let mut segments = load(&storage, &mut RecoveryReport::default())?.segments;
     let mut verifier = Verifier::new(&storage, meta, report, &segments, progress);
+    verifier.opens = opening.is_ok();
     let sealed = tail_start(&segments);
     let usable = verifier.headers(&segments);
     let next = verifier.sealed_segments(&segments, &usable, sealed)?;
     let tail = segments.split_off(sealed);
-    verifier.tail(tail, &usable[sealed..], next, directory.checkpoint.as_ref(), !directory.pending.is_empty())?;
+    let refused = match opening {
+        Ok((scan, recovery)) => {
+            verifier.opened_tail(scan, recovery, next)?;
+            None
+        }
+        Err(error) => {
+            let checkpoint = directory.checkpoint.as_ref();
+            verifier.refused_tail(tail, &usable[sealed..], next, checkpoint, !directory.pending.is_empty())?;
+            Some(error)
+        }
+    };
     verifier.directories(&directory.directories)?;
     for segment in &directory.checkpoints {
         verifier.checkpoint(*segment)?;
     }
     verifier.side_files()?;
+    verifier.report.settle(refused)?;
     Ok(verifier.report)
 }
 
@@ -134,6 +154,8 @@ struct Verifier<'a, F> {
     progress: VerifyProgress,
     tell: F,
     log: LogState,
+    /// Whether it is known that the store opens: then what is damaged of a footer was made again for it.
+    opens: bool,
     /// How the segment before ends; `None` where that can't be told.
     before: Option<SegmentEnd>,
     /// What the footer before says.
@@ -152,6 +174,7 @@ impl<'a, F: FnMut(&VerifyProgress)> Verifier<'a, F> {
             progress: VerifyProgress { segment: 0, bytes_done: 0, bytes_total },
             tell: progress,
             log: LogState::default(),
+            opens: false,
             before: Some(SegmentEnd::GENESIS),
             previous: None,
             sound: BTreeMap::new(),

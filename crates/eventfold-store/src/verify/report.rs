@@ -101,6 +101,8 @@ pub enum Consequence {
     KeptCopyLost,
     /// Some events can't be read. All others can. Where that is in a segment that is not sealed yet, it can't be sealed either,
     /// and opening does not see it only for as long as a checkpoint spares it the frames; without one it refuses the store.
+    /// Where a part of the same segment's index is damaged too, that can't be made again: its events are read by their positions, and
+    /// what has to look something up in it is an error, appends included.
     EventsUnreadable,
     /// What is there can be read, and contradicts itself: who wrote it was wrong.
     Untrusted,
@@ -163,6 +165,26 @@ impl VerifyReport {
     pub(super) fn meta_damaged(&mut self, error: Option<&FileError>) {
         let what = error.map_or_else(|| "it is missing".to_owned(), ToString::to_string);
         self.add(FileName::Meta.to_string(), None, FindingCause::File { what }, Consequence::Heals);
+    }
+
+    /// Opening has the last word: what it does not refuse the store for costs less, and what it does refuse it for is told.
+    pub(super) fn settle(&mut self, refused: Option<Error>) -> Result<(), Error> {
+        let mut costs_the_store =
+            self.findings.iter_mut().filter(|finding| finding.consequence == Consequence::Refused).peekable();
+        match refused {
+            None => costs_the_store.for_each(|finding| finding.consequence = Consequence::Untrusted),
+            Some(_) if costs_the_store.peek().is_some() => {}
+            Some(Error::Io(error)) => {
+                let (file, offset) = (error.name().unwrap_or_default().to_owned(), error.offset());
+                self.add(file, offset, FindingCause::Io(error), Consequence::Refused);
+            }
+            Some(Error::Corrupt(damage)) => {
+                let (file, offset) = damage.place();
+                self.add(file, offset, FindingCause::Damage(*damage), Consequence::Refused);
+            }
+            Some(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Takes note of what makes opening refuse the store. What is no damage is an error here too.

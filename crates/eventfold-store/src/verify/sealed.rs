@@ -39,7 +39,8 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         let walked = self.walk(segment, &header, end, previous.as_ref())?;
         let sound = walked.sums.is_some();
         let summed = walked.sums.and_then(|sums| sums.finish(&header.key(), end, IndexOptions::default()));
-        let healing = if sound && link.is_some() { Consequence::Heals } else { Consequence::Refused };
+        let heals = self.opens || sound && link.is_some();
+        let healing = if heals { Consequence::Heals } else { Consequence::Refused };
         self.footer(segment, &header, summed.as_ref(), healing)?;
         if found == self.report.findings.len()
             && let Ok(Some(opened)) = segment.open_footer(self.storage, self.previous.as_ref())
@@ -107,6 +108,8 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
             Err(error) => self.report.add(segment.name.clone(), Some(at), FindingCause::Footer(error), healing),
             Ok(entries) => {
                 let ours = summed.map(|summed| sections_of(&summed.footer, &key, at));
+                // An index is made again of all frames, or not at all.
+                let section = if ours.is_some() { Consequence::Heals } else { Consequence::EventsUnreadable };
                 for entry in entries {
                     let start = usize_of(entry.offset);
                     let offset = Some(at + entry.offset);
@@ -114,7 +117,7 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
                     match footer.section(&entry, &bytes[start.min(end)..end], &key) {
                         Err(error) => {
                             let cause = FindingCause::Footer(error);
-                            self.report.add(segment.name.clone(), offset, cause, Consequence::Heals);
+                            self.report.add(segment.name.clone(), offset, cause, section);
                         }
                         Ok(section) => {
                             let differs = ours.as_ref().is_some_and(|ours| differs(ours, entry.kind, section));

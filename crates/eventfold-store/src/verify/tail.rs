@@ -1,29 +1,35 @@
 //! The segments behind the sealed ones: how the log ends, and their frames.
 
 use eventfold_codec::FIRST_FRAME_OFFSET;
-use eventfold_codec::recovery::{SegmentEnd, SegmentFacts, decide};
+use eventfold_codec::recovery::{Recovery, SegmentEnd, SegmentFacts, decide};
 use eventfold_io::Access;
 
 use super::Verifier;
 use super::report::{Consequence, FindingCause, VerifyProgress};
 use super::sealed::FooterRead;
 use crate::error::{Damage, Error};
-use crate::files::FileName;
 use crate::files::checkpoint::CheckpointHeader;
 use crate::open::{Keep, Loaded, TailScan, content_end, scan_tail};
 
 impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
-    /// The segments behind the sealed ones: how the log ends, as recovery sees it, and then their frames.
-    pub(super) fn tail(
+    /// The segments behind the sealed ones, of a store that opens: how the log ends, and their frames.
+    pub(super) fn opened_tail(&mut self, scan: TailScan, recovery: Recovery, expected: u32) -> Result<(), Error> {
+        self.report.end = Some(recovery.end);
+        self.report.position = recovery.position;
+        self.report.dropped = recovery.dropped;
+        self.tail_frames(scan, expected, false)
+    }
+
+    /// The segments behind the sealed ones, of a store that is refused. That may be for what is wrong before them.
+    pub(super) fn refused_tail(
         &mut self,
         mut tail: Vec<Loaded>,
         usable: &[bool],
-        mut expected: u32,
+        expected: u32,
         checkpoint: Option<&CheckpointHeader>,
         side_file_pending: bool,
     ) -> Result<(), Error> {
         let known = self.before;
-        let mut refused = !self.report.findings.iter().all(|finding| finding.consequence < Consequence::Refused);
         for (segment, usable) in tail.iter_mut().zip(usable) {
             if !usable && segment.readable_header().is_some() {
                 segment.disown();
@@ -40,41 +46,27 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
                 }
                 Err(error) => return Err(error),
             };
-        let facts: Vec<SegmentFacts> = scan.segments.iter().map(|segment| segment.facts.clone()).collect();
-        match decide(&facts, side_file_pending) {
-            // What was found before has it refused already, and may be all that is wrong with the tail.
-            _ if known.is_none() => {}
-            Ok(recovery) => {
-                if !refused {
-                    self.report.end = Some(recovery.end);
-                    self.report.position = recovery.position;
-                    self.report.dropped = recovery.dropped;
-                }
-            }
-            Err(error) => {
-                refused = true;
+        // Where it is not known how the log goes on here, nothing can be said of how it ends.
+        if known.is_some() {
+            let facts: Vec<SegmentFacts> = scan.segments.iter().map(|segment| segment.facts.clone()).collect();
+            if let Err(error) = decide(&facts, side_file_pending) {
                 let damage = Damage::of_log(error, expected);
-                let (segment, offset) = match &damage {
-                    Damage::Log { corruption } => (corruption.segment, Some(corruption.offset)),
-                    Damage::MissingSegment { segment } => (*segment, None),
-                    _ => (0, None),
-                };
-                let file = FileName::Segment(segment).to_string();
+                let (file, offset) = damage.place();
                 self.report.add(file, offset, FindingCause::Damage(damage), Consequence::Refused);
             }
         }
-        self.tail_frames(scan, &mut expected, refused || known.is_none())
+        self.tail_frames(scan, expected, true)
     }
 
     /// The frames of the tail, which was scanned already: once more, with what a scan does not look at. Where the log is
     /// refused, what stands beyond its intact part is looked for too.
-    fn tail_frames(&mut self, scan: TailScan, expected: &mut u32, refused: bool) -> Result<(), Error> {
+    fn tail_frames(&mut self, scan: TailScan, mut expected: u32, refused: bool) -> Result<(), Error> {
         let mut intact = true;
         for scanned in scan.segments {
             let (segment, facts) = (&scanned.loaded, &scanned.facts);
             let done = self.progress.bytes_done;
-            intact &= segment.number == *expected;
-            *expected = segment.number.saturating_add(1);
+            intact &= segment.number == expected;
+            expected = segment.number.saturating_add(1);
             if let Some(header) = segment.readable_header() {
                 if intact && facts.linked {
                     self.log.active = Some((header, facts.frames_end));
