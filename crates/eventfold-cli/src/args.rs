@@ -104,12 +104,13 @@ pub(crate) struct Serve {
     pub(crate) check_config: bool,
 }
 
+const DATA: &str = "The directory of the store [or: EVENTFOLD_DATA] [default: ./eventfold-data]";
+
 /// Which store: a directory, or a server.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Which store")]
 pub(crate) struct Where {
-    /// The directory of the store [default: ./eventfold-data].
-    #[arg(long, value_name = "DIRECTORY", conflicts_with = "server")]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "server", help = DATA)]
     pub(crate) data: Option<PathBuf>,
     #[arg(long, value_name = "URL", help = "A server instead, as in http://127.0.0.1:2113 [or: EVENTFOLD_SERVER]")]
     pub(crate) server: Option<String>,
@@ -347,9 +348,9 @@ to take appends.")]
 pub(crate) struct Restore {
     /// A backup, or a directory of them, of which the newest is taken.
     pub(crate) backup: PathBuf,
-    /// The directory of the store, which has to be empty or not there.
-    #[arg(long, value_name = "DIRECTORY", default_value = crate::target::DEFAULT_DATA)]
-    pub(crate) data: PathBuf,
+    /// The directory of the store, which has to be empty or not there [default: as for the others].
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) data: Option<PathBuf>,
     /// Answer in JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -402,9 +403,8 @@ Examples:
 
 A store that opens needs no repair. Copy the directory first if you can: a backup, or another tool, may save more.")]
 pub(crate) struct Repair {
-    /// The directory of the store.
-    #[arg(long, value_name = "DIRECTORY", default_value = crate::target::DEFAULT_DATA)]
-    pub(crate) data: PathBuf,
+    #[arg(long, value_name = "DIRECTORY", help = DATA)]
+    pub(crate) data: Option<PathBuf>,
     /// Give up everything from the first damage on.
     #[arg(long)]
     pub(crate) accept_loss: bool,

@@ -83,6 +83,10 @@ impl From<ClientError> for Failure {
                 Self::new(code::USAGE, format!("{told}: --ca names a file with them"))
             }
             ClientError::Config(_) => Self::new(code::USAGE, told),
+            ClientError::Handshake { .. } => {
+                let names = "--ca names the certificates to trust, --cert and --key the client's own";
+                Self::new(code::USAGE, format!("{told}. {names}"))
+            }
             error => Self::new(code_of(error.kind(), error.store_error()), told),
         }
     }

@@ -58,6 +58,11 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
+/// A number of things, by what one of them is called.
+pub(crate) fn count(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The beginning of a text, where it is long.
 pub(crate) fn shortened(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {

@@ -55,10 +55,12 @@ fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// What is wrong although each setting for itself is right, and files that can't be used.
+/// Whatever starting would refuse, but for what is in the directory, and the address.
 fn check(config: &Config) -> Result<(), Failure> {
     config.check().map_err(|what| Failure::new(code::USAGE, what))?;
-    config.server_options().check_files().map_err(|error| Failure::new(code::USAGE, error.to_string()))
+    Telemetry::check(config)?;
+    config.store_options().check().map_err(|error| Failure::from(error).with_context(&"store"))?;
+    config.server_options().check().map_err(|error| Failure::new(code::USAGE, error.to_string()))
 }
 
 /// Tells what is allowed and is seldom meant, where others reach the server.

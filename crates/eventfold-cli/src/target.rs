@@ -61,7 +61,7 @@ impl Where {
                 let message = "--token-file, --ca, --cert and --key are for a server: --server says which";
                 return Err(Failure::new(code::USAGE, message));
             }
-            return Ok(Place::Directory(self.data.clone().unwrap_or_else(|| DEFAULT_DATA.into())));
+            return Ok(Place::Directory(directory(self.data.as_deref())?));
         };
         let mut client = Client::builder().endpoint(server).deadline(Duration::from_secs(self.timeout));
         let token = match &self.token_file {
@@ -130,8 +130,11 @@ pub(crate) fn open_directory(directory: &Path, access: Access) -> Result<(Eventf
     let report = db.recovery_report().clone();
     if read_only && report.unproven_events() > 0 {
         note(&format!(
-            "the store was not closed: its last {} events are not shown, before opening it to append or to serve decides on them",
-            report.unproven_events()
+            "the store was not closed: {} at its end not shown before opening it to append, or to serve, decides on them",
+            match report.unproven_events() {
+                1 => "1 event is".to_owned(),
+                events => format!("{events} events are"),
+            }
         ));
     }
     Ok((db, report))
@@ -173,6 +176,14 @@ fn no_store(directory: &impl std::fmt::Display, what: &str) -> Failure {
             "there is no store in {directory}: {what}. --data names another; `eventfold append` and `serve` make one"
         ),
     )
+}
+
+/// The directory that is meant: the one that is named, that of the environment, or the one here.
+pub(crate) fn directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    Ok(match named {
+        Some(named) => named.to_owned(),
+        None => variable("EVENTFOLD_DATA")?.unwrap_or_else(|| DEFAULT_DATA.to_owned()).into(),
+    })
 }
 
 /// The directory of a store, for its owner alone.

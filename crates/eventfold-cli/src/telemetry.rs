@@ -16,6 +16,12 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
+    /// Whether it could begin.
+    pub(crate) fn check(config: &Config) -> Result<(), Failure> {
+        filter("log.filter", &config.log.filter)?;
+        filter("traces.filter", &config.traces.filter).map(drop)
+    }
+
     /// Begins to tell. To be called within tokio's runtime, where traces are sent.
     pub(crate) fn begin(config: &Config) -> Result<Self, Failure> {
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

@@ -141,6 +141,19 @@ fn settings_are_printed_and_checked_without_serving() {
     }
     let checked = serve(&["--check-config"]);
     assert!(checked.status.success(), "{:?}", printed(&checked));
-    let wrong = serve(&["--check-config", "--listen", "0.0.0.0:2113"]);
-    assert_eq!(wrong.status.code(), Some(2));
+    for wrong in [
+        &["--listen", "0.0.0.0:2113"][..],
+        &["--set", "log.filter=a=b=c"],
+        &["--set", "traces.filter=a=b=c"],
+        &["--set", "store.segment_size=5"],
+        &["--set", "store.idempotency_window=4000000000"],
+        &["--set", "limits.connections=0"],
+    ] {
+        let refused = serve(&[&["--check-config"], wrong].concat());
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
+        let (_, said) = printed(&refused);
+        let setting = wrong[1].split_once('=').map_or("listen", |(setting, _)| setting);
+        let name = setting.rsplit_once('.').map_or(setting, |(_, name)| name);
+        assert!(said.contains(name), "{wrong:?}: {said}");
+    }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use eventfold_client::{Client, Error, ErrorKind, EventStoreExt, ExpectedVersion, ProposedEvent, Tls};
+use serde_json::{Value, json};
 use support::{Served, eventfold, printed};
 
 /// Nothing here takes as long as this.
@@ -41,9 +42,15 @@ fn a_token_is_printed_once_and_its_hash_is_kept() {
     let (code, listed, _) = token(&["list"], &file);
     assert_eq!(code, Some(0));
     let lines: Vec<_> = listed.lines().collect();
-    assert_eq!(lines[0], "token billing  for ever  read:orders- append:invoices-");
-    assert!(["token backup  90 d left  admin:", "token backup  89 d left  admin:"].contains(&lines[1]), "{listed}");
+    assert_eq!(lines[0], "KIND   NAME     GOOD       GRANTS");
+    assert_eq!(lines[1], "token  billing  for ever   read:orders- append:invoices-");
+    assert!(["token  backup   90 d left  admin:", "token  backup   89 d left  admin:"].contains(&lines[2]), "{listed}");
     assert!(!listed.contains("blake3"));
+    let (_, listed, _) = token(&["list", "--json"], &file);
+    let lines: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let grants = ["read:orders-", "append:invoices-"];
+    assert_eq!(lines[0], json!({"token": "billing", "expires": null, "grants": grants}));
+    assert!(lines[1]["token"] == "backup" && lines[1]["expires"].is_u64() && lines.len() == 2, "{listed}");
 
     assert_eq!(token(&["revoke", "billing"], &file).0, Some(0));
     assert!(!token(&["list"], &file).1.contains("billing"));
@@ -65,7 +72,7 @@ fn the_file_is_its_owners_alone_and_stays_where_a_link_leads() {
     made(&["--name", "b", "--grant", "read:"], &link);
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(mode(&file), 0o600);
-    assert_eq!(token(&["list"], &file).1.lines().count(), 2);
+    assert_eq!(token(&["list"], &file).1.lines().count(), 3, "two, and a heading");
 }
 
 #[test]

@@ -26,6 +26,15 @@ pub enum Error {
         /// What the network, or the server, says.
         what: String,
     },
+    /// No connection to the server comes about: one of the two does not trust the other, or it does not speak TLS. Nothing was
+    /// done, and asking again does not help.
+    #[error("no connection to {endpoint} comes about: {what}")]
+    Handshake {
+        /// The server.
+        endpoint: String,
+        /// What is in the way.
+        what: String,
+    },
     /// No answer came before the client's deadline. Of an append nothing was sent: where that is not known, it is
     /// [`StoreError::OutcomeUnknown`].
     #[error("no answer came before the deadline")]
@@ -95,7 +104,7 @@ impl Error {
             Self::Unauthenticated { .. } | Self::Forbidden { .. } => ErrorKind::Forbidden,
             Self::LimitExceeded { kind, .. } | Self::Server { kind, .. } => *kind,
             Self::Protocol { is_append: true, .. } => ErrorKind::Unknown,
-            Self::Config(_) | Self::Protocol { is_append: false, .. } => ErrorKind::Operator,
+            Self::Config(_) | Self::Handshake { .. } | Self::Protocol { is_append: false, .. } => ErrorKind::Operator,
             Self::Unsupported { .. } => ErrorKind::InvalidRequest,
         }
     }

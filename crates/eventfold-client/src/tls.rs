@@ -1,5 +1,9 @@
 //! TLS.
 
+use std::error::Error as StdError;
+use std::io;
+
+use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 /// How a connection is encrypted, whom it trusts, and who the client is.
@@ -67,5 +71,57 @@ impl Tls {
             Roots::Native => Some(self.config.with_native_roots()),
             _ => None,
         }
+    }
+}
+
+/// What of a cause is in the way of a connection and stays there, in words; `None` where the next try may do better.
+pub(crate) fn in_the_way(cause: &(dyn StdError + 'static)) -> Option<String> {
+    let within = cause.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref::<Error>());
+    let what = match within {
+        Some(error) => of_this_end(error),
+        None => None,
+    };
+    // What the other end says comes later, and HTTP/2 keeps no more of it than its words.
+    let what = what.or_else(|| of_that_end(&cause.to_string()))?;
+    Some(format!("{what} ({cause})"))
+}
+
+fn of_this_end(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "its certificate is not for the name that it was called by"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet, by the clock of this machine"
+            }
+            _ => "its certificate is not from anybody who is trusted here",
+        },
+        Error::InvalidMessage(_) => "what answers there does not speak TLS: is it http:// instead of https://?",
+        Error::PeerIncompatible(_) => "the two have no version of TLS in common",
+        _ => return None,
+    })
+}
+
+fn of_that_end(said: &str) -> Option<&'static str> {
+    use AlertDescription as Alert;
+    let (_, alert) = said.split_once("received fatal alert: ")?;
+    let is = |alerts: &[Alert]| alerts.iter().any(|known| format!("{known:?}") == alert);
+    if is(&[
+        Alert::CertificateRequired,
+        Alert::BadCertificate,
+        Alert::UnsupportedCertificate,
+        Alert::CertificateRevoked,
+        Alert::CertificateExpired,
+        Alert::CertificateUnknown,
+        Alert::UnknownCA,
+        Alert::AccessDenied,
+    ]) {
+        Some("it asks for a certificate of the client's, or does not take the one it has")
+    } else if is(&[Alert::ProtocolVersion, Alert::HandshakeFailure]) {
+        Some("the two have no version of TLS in common, or no cipher")
+    } else {
+        None
     }
 }

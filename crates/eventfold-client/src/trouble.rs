@@ -7,9 +7,10 @@ use std::time::Duration;
 use eventfold_proto::convert::Failed;
 use eventfold_proto::v1::{Advice, failure::Cause};
 use eventfold_store::{Error as StoreError, ErrorKind};
-use tonic::{Code, Status, TimeoutExpired};
+use tonic::{Code, Status, TimeoutExpired, transport};
 
 use crate::error::Error;
+use crate::tls;
 
 /// A call that failed.
 #[derive(Debug)]
@@ -24,10 +25,12 @@ pub(crate) struct Trouble {
 impl Trouble {
     /// What a status says that came from this server.
     pub(crate) fn of_status(status: &Status, endpoint: &str) -> Self {
-        match Failed::of_status(status) {
-            Some(failed) => Self::of_failed(failed, endpoint),
-            None => Self { error: error_of(status, endpoint), retry_after: None, is_refused: is_refusal(status) },
+        if let Some(failed) = Failed::of_status(status) {
+            return Self::of_failed(failed, endpoint);
         }
+        let error = error_of(status, endpoint);
+        let is_refused = is_refusal(status) || matches!(error, Error::Handshake { .. });
+        Self { error, retry_after: None, is_refused }
     }
 
     /// What the server's facts say.
@@ -115,13 +118,17 @@ fn error_of(status: &Status, endpoint: &str) -> Error {
     if causes(status).any(<dyn StdError>::is::<TimeoutExpired>) {
         return Error::DeadlineExceeded;
     }
+    let endpoint_of = || endpoint.to_owned();
+    if let Some(what) = causes(status).find_map(tls::in_the_way) {
+        return Error::Handshake { endpoint: endpoint_of(), what };
+    }
     if status.source().is_some() {
-        return Error::Unreachable { endpoint: endpoint.to_owned(), what: told_by(status) };
+        return Error::Unreachable { endpoint: endpoint_of(), what: told_by(status) };
     }
     match (code, kind_of_code(code)) {
         (Code::Unauthenticated, _) => Error::Unauthenticated { message },
         (Code::PermissionDenied, _) => Error::Forbidden { role: String::new(), stream: None, message },
-        (_, ErrorKind::Retry) => Error::Unreachable { endpoint: endpoint.to_owned(), what: message },
+        (_, ErrorKind::Retry) => Error::Unreachable { endpoint: endpoint_of(), what: message },
         (_, kind) => Error::Server { code: code.into(), kind, message },
     }
 }
@@ -133,7 +140,8 @@ fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
 /// The status' causes in a sentence, without what they repeat of each other.
 fn told_by(status: &Status) -> String {
     let mut told = String::new();
-    for cause in causes(status) {
+    // That it is about the transport goes without saying.
+    for cause in causes(status).filter(|cause| !cause.is::<transport::Error>()) {
         let cause = cause.to_string();
         if !told.ends_with(&cause) {
             let _ = write!(told, "{}{cause}", if told.is_empty() { "" } else { ": " });

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::AuthOptions;
-use crate::files::FileError;
 use crate::security::Security;
+use crate::server::BindError;
 use crate::tls::TlsFiles;
 
 /// The port that a server listens on where nothing else is said.
@@ -67,13 +67,14 @@ impl ServerOptions {
         self
     }
 
-    /// Reads the files that are named, as a server does when it starts.
+    /// Whether a server could start with these, but for its address: looks at the limits, and reads the files that are named.
     ///
     /// # Errors
     ///
-    /// [`FileError`], for the first that can't be used.
-    pub fn check_files(&self) -> Result<(), FileError> {
-        Security::load(self).map(drop)
+    /// [`BindError::Limit`] and [`BindError::File`], for the first that can't be used.
+    pub fn check(&self) -> Result<(), BindError> {
+        self.limits.check()?;
+        Ok(Security::load(self).map(drop)?)
     }
 }
 
@@ -156,6 +157,33 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Those of which nothing at all would leave nobody served. None of the others has to be more than 0.
+    pub(crate) fn check(&self) -> Result<(), BindError> {
+        let needed = [
+            ("message_bytes", self.message_bytes.into()),
+            ("append_bytes", self.append_bytes.into()),
+            ("event_bytes", self.event_bytes.into()),
+            ("header_bytes", self.header_bytes.into()),
+            ("connections", self.connections.into()),
+            ("calls_per_connection", self.calls_per_connection.into()),
+            ("calls", self.calls.into()),
+            ("reads", self.reads.into()),
+            ("request_bytes", self.request_bytes),
+            ("session_requests", self.session_requests.into()),
+            ("session_bytes", self.session_bytes.into()),
+            ("page_bytes", self.page_bytes.into()),
+            ("page_streams", self.page_streams.into()),
+            ("handshake_ms", self.handshake_ms),
+            ("idle_ms", self.idle_ms),
+            ("request_ms", self.request_ms),
+            ("keepalive_ms", self.keepalive_ms),
+        ];
+        match needed.iter().find(|(_, value)| *value == 0) {
+            Some((limit, _)) => Err(BindError::Limit { limit }),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn handshake(&self) -> Duration {
         Duration::from_millis(self.handshake_ms)
     }

@@ -37,6 +37,12 @@ pub enum BindError {
     /// A file that it was given can't be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Nobody could be served with such a limit.
+    #[error("limits.{limit} is 0: nobody could be served")]
+    Limit {
+        /// Which.
+        limit: &'static str,
+    },
 }
 
 /// A server that listens.
@@ -61,6 +67,7 @@ impl Server {
     ///
     /// [`BindError`].
     pub async fn bind(options: &ServerOptions, db: &EventfoldDb) -> Result<Self, BindError> {
+        options.limits.check()?;
         let security = Arc::new(Security::load(options)?);
         let listen_error = |source| BindError::Listen { address: options.address, source };
         let listener = TcpListener::bind(options.address).await.map_err(listen_error)?;

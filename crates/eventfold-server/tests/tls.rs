@@ -309,7 +309,7 @@ async fn a_file_that_can_not_be_used_is_named_when_the_server_starts() {
     let pair = ours.pair("server.test");
     let db = EventfoldDb::in_memory().unwrap();
     let told = async |options: ServerOptions| {
-        let checked = options.check_files().unwrap_err().to_string();
+        let checked = options.check().unwrap_err().to_string();
         let options = options.address(([127, 0, 0, 1], 0).into());
         match Server::bind(&options, &db).await.unwrap_err() {
             BindError::File(error) => assert_eq!(error.to_string(), checked),

@@ -3,14 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use eventfold_codec::{FIRST_FRAME_OFFSET, SegmentKey, VerifiedFrame};
+use eventfold_codec::{FIRST_FRAME_OFFSET, FrameError, FrameKind, Rule, SegmentKey, VerifiedFrame};
 use uuid::Uuid;
 
 use crate::error::ReadError;
 use crate::frames::FrameWalk;
 use crate::index::{
-    IndexBuilder, IndexOptions, NamedStream, PAGE_CONTENT_LEN, PAGE_LEN, PagedIndex, Pages, PostingList, SectionKind,
-    TermKind, open_page,
+    IndexBuilder, IndexOptions, NamedStream, OffsetsWriter, PAGE_CONTENT_LEN, PAGE_LEN, PagedIndex, Pages, PostingList,
+    SectionKind, TermKind, open_page,
 };
 use crate::lookup::{StreamPart, StreamPositions};
 use crate::storage::{DataFile, Storage, usize_of};
@@ -48,6 +48,8 @@ pub(crate) struct FilePages {
     /// The index made again from the frames, once a page was found to be damaged. It stays in memory whatever the cache
     /// may hold.
     rebuilt: OnceLock<Vec<(SectionKind, Bytes)>>,
+    /// Where frames stand, by their headers, once the whole index could not be made again.
+    offsets: OnceLock<Bytes>,
 }
 
 /// The index of a segment, or of the first part of one, in a file.
@@ -72,7 +74,8 @@ impl FileIndex {
     ) -> Self {
         let storage = storage.clone();
         let frames = Some(frames);
-        let pages = FilePages { storage, file, key, at, sections, frames, rebuilt: OnceLock::new() };
+        let pages =
+            FilePages { storage, file, key, at, sections, frames, rebuilt: OnceLock::new(), offsets: OnceLock::new() };
         Self(PagedIndex::new(Arc::new(pages), events, appends))
     }
 
@@ -102,7 +105,16 @@ impl FileIndex {
             .collect();
         let (storage, file) = (storage.clone(), Storage::unpinned(file));
         let frames = Some(frames);
-        let pages = FilePages { storage, file, key, at, sections, frames, rebuilt: OnceLock::from(rebuilt) };
+        let pages = FilePages {
+            storage,
+            file,
+            key,
+            at,
+            sections,
+            frames,
+            rebuilt: OnceLock::from(rebuilt),
+            offsets: OnceLock::new(),
+        };
         Ok(Self(PagedIndex::new(Arc::new(pages), counts.0, counts.1)))
     }
 
@@ -147,7 +159,7 @@ impl FilePages {
         sections: Vec<SectionPlace>,
     ) -> Self {
         let storage = storage.clone();
-        Self { storage, file, key, at, sections, frames: None, rebuilt: OnceLock::new() }
+        Self { storage, file, key, at, sections, frames: None, rebuilt: OnceLock::new(), offsets: OnceLock::new() }
     }
 
     fn section(&self, kind: SectionKind) -> Option<&SectionPlace> {
@@ -155,27 +167,44 @@ impl FilePages {
     }
 
     fn rebuilt_page(&self, kind: SectionKind, index: u32) -> Result<Bytes, ReadError> {
+        if kind == SectionKind::Offsets
+            && let Some(offsets) = self.offsets.get()
+        {
+            return self.page_of(offsets, PAGE_CONTENT_LEN, index);
+        }
         if self.rebuilt.get().is_none() {
             let Some(frames) = &self.frames else { return Err(self.damaged("checksum of a page")) };
             tracing::warn!(file = self.file.name(), section = ?kind, page = index, "an index is damaged and is made again");
-            let content = build(&self.storage, frames)?.finish(IndexOptions::default());
-            let sections = content.encode(&self.key, self.at);
-            let sections = by_kind(sections);
-            // Whoever was first has built the same.
-            let _ = self.rebuilt.set(sections);
+            match build(&self.storage, frames) {
+                Ok(builder) => {
+                    let sections = builder.finish(IndexOptions::default()).encode(&self.key, self.at);
+                    // Whoever was first has built the same.
+                    let _ = self.rebuilt.set(by_kind(sections));
+                }
+                // A frame that is damaged takes its events, and what has to know of all; where the others stand, their headers say.
+                Err(error) if kind == SectionKind::Offsets => {
+                    let offsets = offsets_of(&self.storage, frames).map_err(|_| error)?;
+                    return self.page_of(self.offsets.get_or_init(|| offsets.into()), PAGE_CONTENT_LEN, index);
+                }
+                Err(error) => return Err(error),
+            }
         }
         if kind == SectionKind::Filter {
             // Its size may differ from that of the one it replaces, so none says no.
             return Ok(Bytes::from_static(&[0xFF; PAGE_CONTENT_LEN]));
         }
         let sections = self.rebuilt.get().expect("it was set above");
-        let start = index as usize * PAGE_LEN;
-        let page = sections
-            .iter()
-            .find(|(other, _)| *other == kind)
-            .filter(|(_, bytes)| bytes.len() >= start + PAGE_LEN)
-            .map(|(_, bytes)| bytes.slice(start..start + PAGE_CONTENT_LEN));
-        page.ok_or_else(|| self.damaged("its sections are shorter than its frames make them"))
+        let section = sections.iter().find(|(other, _)| *other == kind);
+        self.page_of(section.map_or(&Bytes::new(), |(_, bytes)| bytes), PAGE_LEN, index)
+    }
+
+    /// The content of a page that was made again, of a section in which each page takes `len` bytes.
+    fn page_of(&self, section: &Bytes, len: usize, index: u32) -> Result<Bytes, ReadError> {
+        let start = index as usize * len;
+        match section.get(start..start + PAGE_CONTENT_LEN) {
+            Some(page) => Ok(section.slice_ref(page)),
+            None => Err(self.damaged("its sections are shorter than its frames make them")),
+        }
     }
 }
 
@@ -231,12 +260,36 @@ pub(crate) fn each_frame(
         let damaged = |source| ReadError::Frame { file: frames.file.name().to_owned(), offset: frame.offset(), source };
         let verified = frame.verify().map_err(damaged)?;
         if frame.header().first_position != position {
-            return Err(damaged(eventfold_codec::FrameError::Malformed(eventfold_codec::Rule::Overflow)));
+            return Err(out_of_order(frames, frame.offset()));
         }
         position = frame.header().end_position();
         each(&verified);
     }
     Ok(())
+}
+
+/// Where frames stand, as the section of it has it, by their headers alone: what is damaged behind these is not looked at.
+pub(crate) fn offsets_of(storage: &Storage, frames: &IndexedFrames) -> Result<Vec<u8>, ReadError> {
+    let mut walk = FrameWalk::new(frames.key, FIRST_FRAME_OFFSET, frames.end);
+    let (mut offsets, mut offset, mut position) = (OffsetsWriter::new(), FIRST_FRAME_OFFSET, frames.first_position);
+    while let Some(header) = walk.advance(storage, &frames.file)? {
+        let within = u32::try_from(position - frames.first_position);
+        let within = within.ok().filter(|_| header.first_position == position);
+        let Some(within) = within else { return Err(out_of_order(frames, offset)) };
+        if header.kind == FrameKind::Append.number() {
+            offsets.push(within, offset);
+        }
+        (offset, position) = (offset + u64::from(header.frame_len), header.end_position());
+    }
+    let mut offsets = offsets.finish();
+    offsets.resize(offsets.len().next_multiple_of(PAGE_CONTENT_LEN), 0);
+    Ok(offsets)
+}
+
+/// A frame that does not go on where the one before ended.
+fn out_of_order(frames: &IndexedFrames, offset: u64) -> ReadError {
+    let source = FrameError::Malformed(Rule::Overflow);
+    ReadError::Frame { file: frames.file.name().to_owned(), offset, source }
 }
 
 /// The sections that this version knows.

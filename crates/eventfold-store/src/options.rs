@@ -165,7 +165,12 @@ impl StoreOptions {
         Store::open_with(disk, self)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Whether a store could be made with these. Opening asks the same first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOption`], for the first that is out of bounds.
+    pub fn check(&self) -> Result<(), Error> {
         if let Some(size) = self.segment_size
             && !is_segment_size(size)
         {

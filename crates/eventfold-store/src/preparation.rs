@@ -105,3 +105,29 @@ impl PreparedFile {
         self.fill.lock().unwrap_or_else(PoisonError::into_inner).file_len = len;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eventfold_io::sim::{SimDisk, SimOptions};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_filled_any_more_once_frames_may_stand_there() {
+        let sim = SimDisk::new(SimOptions::new(1));
+        let disk: Arc<dyn Disk> = sim.attach();
+        let header = SegmentHeader { segment_size: 64 << 10, ..SegmentHeader::new(uuid::Uuid::nil(), 1, 7) };
+        let prepared = prepare(&disk, header).unwrap();
+        prepared.fill_step();
+        prepared.stop_filling();
+        let frames = vec![7; 4096];
+        let end = header.capacity() - 4096;
+        prepared.handle.write_all_at(&frames, end).unwrap();
+        for _ in 0..STEPS {
+            prepared.fill_step();
+        }
+        let mut there = vec![0; 4096];
+        prepared.handle.read_exact_at(&mut there, end).unwrap();
+        assert_eq!(there, frames);
+    }
+}

@@ -11,10 +11,10 @@ mod damage;
 use std::collections::{BTreeMap, BTreeSet};
 
 use damage::{Base, Ended, Expect, Outcome, build, check, options, overwrite, truncate, write_new};
-use eventfold_io::Access;
 use eventfold_io::sim::{Keep, Rot, SimDisk};
+use eventfold_io::{Access, Disk};
 use eventfold_store::{
-    Append, Consequence, Error, ExpectedVersion, Healed, ProposedEvent, RepairOptions, repair_on, verify_on,
+    Append, Consequence, Damage, Error, ExpectedVersion, Healed, ProposedEvent, RepairOptions, repair_on, verify_on,
 };
 
 const SEED: u64 = 1;
@@ -357,6 +357,39 @@ fn an_older_last_segment_is_refused_where_a_checkpoint_tells_of_another_duplicat
             Err(error) => assert!(is_refused && matches!(error, Error::Corrupt(_)), "{error}"),
         }
     }
+}
+
+#[test]
+fn what_is_wrong_with_the_files_is_named() {
+    let (first, second, third) = ("0000000000.segment", "0000000001.segment", "0000000002.segment");
+    let base = build(Ended::Closed, SEED);
+    let other = build(Ended::Closed, SEED + 1);
+    let refused = |change: &dyn Fn(&dyn Disk)| match options(SEED).open_on(base.with(change).attach()) {
+        Err(Error::Corrupt(damage)) => *damage,
+        opened => panic!("{opened:?}"),
+    };
+    for name in [first, second] {
+        let damage = refused(&|disk| write_new(disk, name, &other.files[name]));
+        assert!(matches!(&damage, Damage::ForeignStore { file, .. } if file == name), "{damage:?}");
+    }
+    for (name, another, number) in [(second, first, 0), (first, second, 1)] {
+        let damage = refused(&|disk| write_new(disk, name, &base.files[another]));
+        assert!(matches!(&damage, Damage::Misnamed { file, found } if file == name && *found == number), "{damage:?}");
+    }
+    for (name, number) in [(first, 0), (second, 1)] {
+        let damage = refused(&|disk| disk.remove(name).unwrap());
+        assert!(matches!(damage, Damage::MissingSegment { segment } if segment == number), "{damage:?}");
+    }
+    // Where nothing but a damaged file is left, there was a store all the same: none is made in its place.
+    for meta in [&base.files["store.meta"][..], &[0xAA; 4096]] {
+        let damage = refused(&|disk| {
+            let segments = base.files.keys().filter(|name| name.ends_with(".segment"));
+            segments.for_each(|name| disk.remove(name).unwrap());
+            write_new(disk, "store.meta", meta);
+        });
+        assert!(matches!(damage, Damage::MissingSegment { segment: 0 }), "{damage:?}");
+    }
+    assert!(base.files.contains_key(third), "those that were removed are not the last");
 }
 
 #[test]

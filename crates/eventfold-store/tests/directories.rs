@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are no tests to the lint")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use eventfold_codec::SegmentKey;
 use eventfold_io::Access;
 use eventfold_io::sim::{Keep, Rot, SimDisk, SimOptions};
 use eventfold_store::{
-    Consequence, Direction, ExpectedVersion, FindingCause, Healed, ProposedEvent, QueryItem, RecordedEvent, Store,
-    StoreOptions, VerifyReport, verify_on,
+    Consequence, Direction, Environment, ExpectedVersion, FindingCause, Healed, ProposedEvent, QueryItem,
+    RecordedEvent, Store, StoreOptions, VerifyReport, verify_on,
 };
 
 const DIRECTORY: &str = "0000000000-1.directory";
@@ -26,6 +29,45 @@ fn event(n: u64) -> ProposedEvent {
 
 fn append(store: &mut Store, n: u64) {
     store.append(format!("stream-{}", n % 7), ExpectedVersion::Any, vec![event(n)]).unwrap();
+}
+
+/// The same clock and numbers each time, so that two stores have one id, and the same salts.
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Environment for Counting {
+    fn unix_ms(&self) -> u64 {
+        1
+    }
+
+    fn random(&self) -> u128 {
+        let number = u128::from(self.0.fetch_add(1, Ordering::Relaxed) + 1);
+        number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+    }
+}
+
+#[test]
+fn a_directory_of_another_history_of_the_store_is_not_asked() {
+    let build = |from: u64| {
+        let sim = SimDisk::new(SimOptions::new(1));
+        let mut store = options().environment(Arc::new(Counting::default())).open_on(sim.attach()).unwrap();
+        let mut n = from;
+        while sim.names().iter().filter(|name| name.ends_with(".segment")).count() < 20 {
+            append(&mut store, n);
+            n += 1;
+        }
+        store.close().unwrap();
+        sim
+    };
+    // The second begins with another stream, and has the same number of events before it.
+    let (one, other) = (build(0), build(1));
+    let right = answers(&read_only(&one.fork()));
+    assert_eq!(read_only(&one.fork()).log().store_id(), read_only(&other.fork()).log().store_id());
+    write(&one, &other.contents(DIRECTORY).unwrap());
+    let report = verified(&one);
+    let told: Vec<_> = report.findings.iter().map(|finding| (&*finding.file, finding.consequence)).collect();
+    assert_eq!(told, [(DIRECTORY, Consequence::Heals)]);
+    assert_eq!(answers(&read_only(&one)), right);
 }
 
 /// A store of a directory and a few segments that none answers for.

@@ -144,6 +144,23 @@ fn an_append_asked_for_twice_in_a_group_stands_once() {
     assert_eq!(store.commit().unwrap(), 1);
 }
 
+#[test]
+fn an_append_asked_for_twice_in_a_group_is_found_by_its_version_without_a_window() {
+    let world = World::new(1);
+    let mut store = store_with_window(&world, 0);
+    let prepare = |store: &Store, expected, number| {
+        store.log().prepare(Append::new().expect("s", expected).events("s", vec![event(number)])).unwrap()
+    };
+    let appends = [(NoStream, 0), (Exact(0), 1), (NoStream, 0), (Exact(0), 1)];
+    let [first, second, first_again, second_again] =
+        appends.map(|(expected, number)| prepare(&store, expected, number));
+    let Staged::Accepted(events) = store.stage(first).unwrap() else { panic!("it is new") };
+    let Staged::Accepted(more) = store.stage(second).unwrap() else { panic!("it is new") };
+    assert_eq!(store.stage(first_again).unwrap(), Staged::Duplicate(events));
+    assert_eq!(store.stage(second_again).unwrap(), Staged::Duplicate(more));
+    assert_eq!(store.commit().unwrap(), 2);
+}
+
 /// Which of the appends of one event each, numbered as the log is, are still found.
 fn known(store: &mut Store, count: u64) -> Vec<u64> {
     let log = store.log();

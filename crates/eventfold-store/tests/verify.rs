@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "what the fuzz targets need of it is more")]
 mod sums;
 
+use eventfold_codec::{FooterHeader, SegmentHeader};
 use eventfold_io::Access;
 use eventfold_io::sim::{Keep, Rot, SimDisk, SimOptions};
 use eventfold_store::{
@@ -250,5 +251,57 @@ fn a_store_that_a_newer_version_wrote_a_part_of_is_told_as_opening_tells_it() {
     let verified = verify_on(sim.attach(), |_| {}).unwrap_err();
     for error in [refused, verified] {
         assert!(matches!(&error, Error::Unsupported { file, .. } if *file == last), "{error:?}");
+    }
+}
+
+/// Where a section of a segment's footer starts.
+fn section(sim: &SimDisk, name: &str, kind: u16) -> u64 {
+    let bytes = sim.contents(name).unwrap();
+    let (header, _) = SegmentHeader::decode(&bytes).unwrap();
+    let start = sums::u64_at(&bytes, bytes.len() - 24);
+    let footer = &bytes[usize::try_from(start).unwrap()..];
+    let sections = FooterHeader::decode(footer, &header.key(), start).unwrap();
+    let sections = sections.directory(footer, &header.key(), |_| true).unwrap();
+    start + sections.iter().find(|section| section.kind == kind).unwrap().offset
+}
+
+#[test]
+fn what_is_damaged_beside_a_part_of_the_index_takes_no_other_event_with_it() {
+    const OFFSETS: u16 = 1;
+    const TERMS: u16 = 2;
+    let name = "0000000000.segment";
+    for (kind, in_header) in [(OFFSETS, false), (OFFSETS, true), (TERMS, false)] {
+        let sim = SimDisk::new(SimOptions::new(1));
+        filled(&sim, &options(), 60).close().unwrap();
+        let frame = frames(&sim, name)[4];
+        rot(&sim, name, frame + if in_header { 16 } else { 1000 });
+        rot(&sim, name, section(&sim, name, kind));
+
+        let report = verify_on(sim.attach(), |_| {}).unwrap();
+        assert_eq!(report.worst(), Some(Consequence::EventsUnreadable), "{:?}", report.findings);
+        let told = |position| {
+            report
+                .findings
+                .iter()
+                .any(|finding| finding.positions.as_ref().is_some_and(|told| told.contains(&position)))
+        };
+        let store = options().open_on(sim.attach()).unwrap();
+        let (log, mut lost) = (store.log(), Vec::new());
+        for position in 0..log.global_position() {
+            match log.snapshot().event(position) {
+                Ok(event) => assert_eq!(event.unwrap().global_position, position),
+                Err(error) => {
+                    assert!(matches!(error, Error::Read(_)) && told(position), "{position}: {error:?}");
+                    lost.push(position);
+                }
+            }
+        }
+        match (kind, in_header) {
+            (OFFSETS, true) => assert!(lost.len() > 1, "where the events stand, nothing says"),
+            _ => assert_eq!(lost, [1]),
+        }
+        // An index that lacks a frame would say of a stream that it has less than it has.
+        let read = log.read_stream("stream-0", 0, u64::MAX);
+        assert!(kind == OFFSETS || matches!(read, Err(Error::Read(_))), "a damaged index is asked");
     }
 }

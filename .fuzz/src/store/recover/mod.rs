@@ -136,7 +136,8 @@ impl<'a> Case<'a> {
 
         let served = serve(&store.log());
         self.events_are_right(&served, verified, &what);
-        if !self.damaged.forged && served.iter().all(Option::is_some) {
+        let index_is_lost = verified.findings.iter().any(is_of_a_lost_index);
+        if !self.damaged.forged && !index_is_lost && served.iter().all(Option::is_some) {
             self.index_is_right(&store.log(), &what);
         }
 
@@ -157,11 +158,9 @@ impl<'a> Case<'a> {
         // again, of looking up what is appended to.
         let in_the_way = |finding: &Finding| {
             let number = reading::number_of(&finding.file).map(u64::from);
-            let is_in_an_index = matches!(finding.cause, FindingCause::Footer(_));
-            finding.consequence == Consequence::EventsUnreadable
-                && (is_in_an_index || number >= Some(verified.sealed_segments))
+            finding.consequence == Consequence::EventsUnreadable && number >= Some(verified.sealed_segments)
         };
-        if verified.findings.iter().any(in_the_way) {
+        if index_is_lost || verified.findings.iter().any(in_the_way) {
             return;
         }
         let event = ProposedEvent::new("Later", "on").with_id(id(u64::MAX));
@@ -267,6 +266,11 @@ impl<'a> Case<'a> {
         let found = snapshot.query(item, 0, u64::MAX, Direction::Forward).expect("all can be read");
         assert!(found == expected, "{}", what());
     }
+}
+
+/// A part of an index that can't be made again, for a frame that is damaged too.
+fn is_of_a_lost_index(finding: &Finding) -> bool {
+    finding.consequence == Consequence::EventsUnreadable && matches!(finding.cause, FindingCause::Footer(_))
 }
 
 /// What was dropped once is of no use to the log, and stays as it is.

@@ -6,17 +6,18 @@ use serde_json::{Value, json};
 use crate::args::Repair;
 use crate::exit::{Failure, code};
 use crate::json::line;
-use crate::output::{Output, shown};
+use crate::output::{Output, count, shown};
 use crate::progress::Progress;
-use crate::target::{Access, of_directory};
+use crate::target::{Access, directory, of_directory};
 
 pub(crate) fn run(args: &Repair) -> Result<(), Failure> {
     let mut progress = Progress::new("repairing", "steps");
     let told = |at: &eventfold_db::RepairProgress| progress.at(at.steps_done as u64, at.steps_total as u64);
     let options = RepairOptions { accept_loss: args.accept_loss, ..RepairOptions::default() };
-    let report = eventfold_db::repair(&args.data, &options, told);
+    let data = directory(args.data.as_deref())?;
+    let report = eventfold_db::repair(&data, &options, told);
     drop(progress);
-    let report = report.map_err(|error| of_directory(&args.data, Access::Files, error))?;
+    let report = report.map_err(|error| of_directory(&data, Access::Files, error))?;
     let mut output = Output::new();
     if args.json {
         output.line(&line(&as_json(&report)))?;
@@ -40,7 +41,9 @@ fn tell(report: &RepairReport, output: &mut Output) -> Result<(), Failure> {
         output.line(&format!("it is intact up to position {position}, in segment {segment} at offset {offset}"))?;
         let (bytes, would) = (cut.bytes_dropped(), if report.repaired { "was" } else { "would be" });
         output.line(&format!(
-            "what comes behind that {would} given up: {events_lost} events at the least, from position {position} on, in {bytes} bytes"
+            "what comes behind that {would} given up: {} at the least, from position {position} on, in {}",
+            count(*events_lost, "event"),
+            count(bytes, "byte"),
         ))?;
     }
     if !report.repaired {

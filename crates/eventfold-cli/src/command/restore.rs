@@ -7,10 +7,12 @@ use crate::exit::Failure;
 use crate::json::line;
 use crate::output::{Output, shown};
 use crate::progress::Progress;
+use crate::target::directory;
 
 pub(crate) fn run(args: &Restore) -> Result<(), Failure> {
     let mut progress = Progress::new("restoring", "MiB");
-    let restored = eventfold_backup::restore(&args.backup, &args.data, |at| {
+    let data = directory(args.data.as_deref())?;
+    let restored = eventfold_backup::restore(&args.backup, &data, |at| {
         progress.at(at.bytes_done >> 20, at.bytes_total >> 20);
     });
     drop(progress);
@@ -20,7 +22,7 @@ pub(crate) fn run(args: &Restore) -> Result<(), Failure> {
     if args.json {
         output.line(&line(&json!({"backup": backup, "position": position, "bytes": restored.bytes})))?;
     } else {
-        let data = args.data.display().to_string();
+        let data = data.display().to_string();
         output.line(&format!("restored {} to {}, up to position {position}", shown(&backup), shown(&data)))?;
     }
     output.flush()

@@ -6,9 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Subcommand;
 use eventfold_server::{ClientEntry, Grant, Role, TokenEntry, TokenFile};
+use serde_json::json;
 
 use crate::exit::{Failure, code};
-use crate::output::{shown, write_all};
+use crate::json::line;
+use crate::output::{Output, Table, shown, write_all};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -57,6 +59,9 @@ pub(crate) struct List {
     /// The server's file of tokens: its setting auth.tokens.
     #[arg(long)]
     file: PathBuf,
+    /// A line of JSON for each.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,7 +79,7 @@ pub(crate) struct Revoke {
 pub(crate) fn run(token: &Token) -> Result<(), Failure> {
     match token {
         Token::New(args) => new(args),
-        Token::List(args) => list(&read(&args.file)?),
+        Token::List(args) => list(&read(&args.file)?, args.json),
         Token::Revoke(args) => revoke(args),
     }
 }
@@ -93,22 +98,33 @@ fn new(args: &New) -> Result<(), Failure> {
     write_all(format!("{token}\n").as_bytes())
 }
 
-fn list(file: &TokenFile) -> Result<(), Failure> {
-    let rights = |grants: &[Grant]| {
-        let told: Vec<_> =
-            grants.iter().map(|grant| format!("{}:{}", role(grant.role), shown(&grant.prefix))).collect();
-        told.join(" ")
+fn list(file: &TokenFile, as_json: bool) -> Result<(), Failure> {
+    let grants = |grants: &[Grant]| -> Vec<String> {
+        grants.iter().map(|grant| format!("{}:{}", role(grant.role), grant.prefix)).collect()
     };
+    let mut output = Output::new();
+    if as_json {
+        for TokenEntry { name, expires, grants: rights, .. } in &file.tokens {
+            output.line(&line(&json!({"token": name, "expires": expires, "grants": grants(rights)})))?;
+        }
+        for ClientEntry { dns, grants: rights } in &file.clients {
+            output.line(&line(&json!({"client": dns, "grants": grants(rights)})))?;
+        }
+        return output.flush();
+    }
     let now = unix_seconds();
-    let tokens = file.tokens.iter().map(|TokenEntry { name, expires, grants, .. }| {
-        format!("token {name}  {}  {}\n", remaining(*expires, now), rights(grants))
-    });
-    let clients = file
-        .clients
-        .iter()
-        .map(|ClientEntry { dns, grants }| format!("client {dns}  by its certificate  {}\n", rights(grants)));
-    let text: String = tokens.chain(clients).collect();
-    write_all(text.as_bytes())
+    let mut table = Table::new(&["KIND", "NAME", "GOOD", "GRANTS"]);
+    let mut row = |kind: &str, name: &str, good: String, rights: &[Grant]| {
+        table.row(&mut output, vec![kind.to_owned(), shown(name), good, shown(&grants(rights).join(" "))])
+    };
+    for TokenEntry { name, expires, grants, .. } in &file.tokens {
+        row("token", name, remaining(*expires, now), grants)?;
+    }
+    for ClientEntry { dns, grants } in &file.clients {
+        row("client", dns, "by its certificate".to_owned(), grants)?;
+    }
+    table.show(&mut output)?;
+    output.flush()
 }
 
 fn revoke(args: &Revoke) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! `eventfold verify`.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::args::Verify;
 use crate::exit::{Failure, code};
 use crate::json::line;
-use crate::output::{Output, shown};
+use crate::output::{Output, count, shown};
 use crate::progress::Progress;
 use crate::target::{Access, Place, connect, of_directory};
 
@@ -43,10 +44,12 @@ struct Damaged {
 }
 
 pub(crate) async fn run(args: Verify) -> Result<(), Failure> {
-    let verdict = match args.at.place()? {
+    let mut verdict = match args.at.place()? {
         Place::Directory(directory) => tokio::task::block_in_place(|| verdict_of_directory(&directory))?,
         Place::Server(client) => verdict_of_server(&connect(*client).await?).await?,
     };
+    // What costs most comes first.
+    verdict.findings.sort_by_key(|finding| Reverse(finding.consequence));
     let mut output = Output::new();
     if args.json {
         output.line(&line(&as_json(&verdict)))?;
@@ -129,7 +132,11 @@ impl From<VerifyFinding> for Damaged {
 fn tell(verdict: &Verdict, output: &mut Output) -> Result<(), Failure> {
     let Verdict { segments, sealed_segments, appends, events, bytes, position, dropped_bytes, .. } = verdict;
     output.line(&format!(
-        "{segments} segments, {sealed_segments} of them sealed; {appends} appends of {events} events; {bytes} bytes"
+        "{}, {sealed_segments} of them sealed; {} of {}; {}",
+        count(*segments, "segment"),
+        count(*appends, "append"),
+        count(*events, "event"),
+        count(*bytes, "byte"),
     ))?;
     if *dropped_bytes > 0 {
         output.line(&format!(
@@ -150,7 +157,8 @@ fn tell(verdict: &Verdict, output: &mut Output) -> Result<(), Failure> {
     if verdict.damaged > verdict.findings.len() as u64 {
         output.line("and so on")?;
     }
-    output.line(&format!("{} things are damaged", verdict.damaged))
+    let are = if verdict.damaged == 1 { "is" } else { "are" };
+    output.line(&format!("{} {are} damaged", count(verdict.damaged, "thing")))
 }
 
 /// What a finding costs: a word, and a sentence.

@@ -27,9 +27,13 @@ impl Serving {
     }
 
     pub(crate) async fn start_at(db: &EventfoldDb, address: SocketAddr) -> Self {
+        Self::start_with(db, ServerOptions::default().address(address)).await
+    }
+
+    pub(crate) async fn start_with(db: &EventfoldDb, options: ServerOptions) -> Self {
         let mut limits = Limits::default();
         limits.shutdown_ms = 2000;
-        let server = Server::bind(&ServerOptions::default().address(address).limits(limits), db).await.unwrap();
+        let server = Server::bind(&options.limits(limits), db).await.unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
         let mut task = JoinSet::new();

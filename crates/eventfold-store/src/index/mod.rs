@@ -31,7 +31,7 @@ pub(crate) use directory::Directory;
 pub(crate) use directory::header::{DIRECTORY_HEADER_LEN, DirectoryHeader};
 pub(crate) use directory::merge::{Child, MergeOptions, merge};
 pub(crate) use memory::MemoryIndex;
-pub(crate) use offsets::{Frames, frame_offset};
+pub(crate) use offsets::{Frames, OffsetsWriter, frame_offset};
 pub(crate) use page::{PAGE_CONTENT_LEN, PAGE_LEN, Pages, SectionKind, open_page};
 pub(crate) use paged::{PagedIndex, StreamEntry};
 pub(crate) use select::{PartTerms, WithPrefix, first_match, select};

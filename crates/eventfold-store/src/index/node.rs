@@ -196,6 +196,21 @@ mod tests {
     }
 
     #[test]
+    fn a_term_that_is_too_long_or_empty_is_malformed() {
+        for len in [0, MAX_TERM_LEN + 1] {
+            let mut writer = NodeWriter::new(0);
+            writer.push(&vec![1; len], b"value");
+            let content = writer.take();
+            let node = Node::open(&content).unwrap();
+            assert_eq!(node.entry(0), Err("a term's length is out of bounds"));
+        }
+        let mut writer = NodeWriter::new(0);
+        writer.push(&[1; MAX_TERM_LEN], b"value");
+        let content = writer.take();
+        assert!(Node::open(&content).unwrap().entry(0).is_ok());
+    }
+
+    #[test]
     fn a_node_finds_what_was_put_into_it() {
         let mut writer = NodeWriter::new(0);
         let mut count = 0u16;

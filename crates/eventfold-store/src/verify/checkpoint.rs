@@ -1,16 +1,19 @@
 //! Checkpoints: what they say of the active segment, held against its frames.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use eventfold_codec::{SegmentHeader, SegmentKey};
 use eventfold_io::Access;
 
 use super::Verifier;
-use super::report::{Consequence, FindingCause, VerifyProgress};
+use super::report::{Consequence, Finding, FindingCause, VerifyProgress};
 use super::sections::{Sections, differs};
 use crate::error::{Error, ReadError};
 use crate::file_index::{IndexedFrames, build, each_frame};
 use crate::files::FileName;
 use crate::files::checkpoint::CheckpointHeader;
-use crate::index::{IndexOptions, PAGE_CONTENT_LEN, PAGE_LEN};
+use crate::index::{IndexOptions, PAGE_CONTENT_LEN, PAGE_LEN, SectionKind, open_page};
 use crate::open::read_checkpoint;
 use crate::roll::Content;
 use crate::storage::usize_of;
@@ -41,8 +44,15 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
             return Ok(());
         }
         let sections = self.read_sections(&name, &header)?;
-        if let Some(what) = self.compare_checkpoint(&segment, &header, &sections)? {
-            self.report.add(name, None, FindingCause::Differs { what }, Consequence::Heals);
+        match self.compare_checkpoint(&segment, &header, &sections)? {
+            Compared::Same => {}
+            Compared::Differs(what) => {
+                self.report.add(name, None, FindingCause::Differs { what }, Consequence::Heals);
+            }
+            Compared::Damaged(consequence, positions) => {
+                let cause = FindingCause::File { what: "checksum of a page".to_owned() };
+                self.report.findings.push(Finding { file: name, offset: None, cause, positions, consequence });
+            }
         }
         Ok(())
     }
@@ -65,7 +75,7 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         segment: &SegmentHeader,
         checkpoint: &CheckpointHeader,
         sections: &Sections,
-    ) -> Result<Option<&'static str>, Error> {
+    ) -> Result<Compared, Error> {
         let frames = IndexedFrames {
             file: self.storage.file(FileName::Segment(segment.number).to_string()),
             key: segment.key(),
@@ -86,7 +96,7 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
             Ok(builder) => builder,
             Err(ReadError::Io(error)) => return Err(error.into()),
             // The frames are damaged, which was told already, or the checkpoint does not end where one does.
-            Err(_) => return Ok(None),
+            Err(_) => return Ok(self.damaged_pages(&frames, checkpoint, sections)),
         };
         let index = builder.finish(IndexOptions::default());
         let closes = last.is_some_and(|(offset, header)| {
@@ -99,12 +109,35 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
             && content == checkpoint.content
             && highest <= checkpoint.highest_incarnation;
         if !closes || !agrees {
-            return Ok(Some("the checkpoint's header is"));
+            return Ok(Compared::Differs("the checkpoint's header is"));
         }
         let ours: Sections = index.encode(&SegmentKey::new(checkpoint.salt), 0).into_iter().collect();
-        Ok(sections
-            .iter()
-            .any(|(kind, bytes)| differs(&ours, *kind, bytes))
-            .then_some("a section of the checkpoint is"))
+        let differs = sections.iter().any(|(kind, bytes)| differs(&ours, *kind, bytes));
+        Ok(if differs { Compared::Differs("a section of the checkpoint is") } else { Compared::Same })
     }
+
+    /// Where the frames are damaged, no page can be made again: what is lost with those that are damaged.
+    fn damaged_pages(&self, frames: &IndexedFrames, checkpoint: &CheckpointHeader, sections: &Sections) -> Compared {
+        let key = SegmentKey::new(checkpoint.salt);
+        let is_damaged = |(kind, bytes): (&u16, &Vec<u8>)| {
+            let section = SectionKind::from_number(*kind)?;
+            let pages = bytes.chunks(PAGE_LEN).map(Bytes::copy_from_slice);
+            let sound = (0..).zip(pages).all(|(index, page)| open_page(section, index, &page, &key, 0).is_some());
+            (!sound).then(|| self.cost_of(*kind, frames, checkpoint.first_position..checkpoint.end_position))
+        };
+        let worst = sections.iter().filter_map(is_damaged).max_by_key(|(consequence, positions)| {
+            // One that names events says more than one that does not.
+            (*consequence, positions.is_some())
+        });
+        worst.map_or(Compared::Same, |(consequence, positions)| Compared::Damaged(consequence, positions))
+    }
+}
+
+/// What a checkpoint is beside the frames that it is of.
+enum Compared {
+    Same,
+    /// This of it is not what they make it.
+    Differs(&'static str),
+    /// A page of it can't be read, nor made again.
+    Damaged(Consequence, Option<Range<u64>>),
 }

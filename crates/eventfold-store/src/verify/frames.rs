@@ -172,7 +172,8 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
     /// before: who made its header up may have claimed less than there was.
     fn left_out(&mut self, to: u64) {
         let from = self.log.position;
-        let before = self.report.findings.iter_mut().filter_map(|finding| finding.positions.as_mut());
+        let before = self.report.findings.iter_mut().filter(|finding| finding.is_of_frames());
+        let before = before.filter_map(|finding| finding.positions.as_mut());
         if let Some(positions) = before.rev().find(|positions| positions.end == from)
             && from < to
         {

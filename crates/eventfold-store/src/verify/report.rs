@@ -77,6 +77,14 @@ pub struct Finding {
     pub consequence: Consequence,
 }
 
+impl Finding {
+    /// Whether it is frames that events can't be read for, and not what says where they stand.
+    pub(super) fn is_of_frames(&self) -> bool {
+        let is_of_an_index = matches!(self.cause, FindingCause::Footer(_) | FindingCause::File { .. });
+        self.consequence == Consequence::EventsUnreadable && !is_of_an_index
+    }
+}
+
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.file)?;
@@ -101,8 +109,8 @@ pub enum Consequence {
     KeptCopyLost,
     /// Some events can't be read. All others can. Where that is in a segment that is not sealed yet, it can't be sealed either,
     /// and opening does not see it only for as long as a checkpoint spares it the frames; without one it refuses the store.
-    /// Where a part of the same segment's index is damaged too, that can't be made again: its events are read by their positions, and
-    /// what has to look something up in it is an error, appends included.
+    /// Where a part of the same segment's index is damaged too, that can't be made again: its other events are read by their
+    /// positions, and what has to look something up in it is an error, appends included.
     EventsUnreadable,
     /// What is there can be read, and contradicts itself: who wrote it was wrong.
     Untrusted,

@@ -1,5 +1,7 @@
 //! Sealed segments: their frames, and what their footers say of these and of each other.
 
+use std::ops::Range;
+
 use eventfold_codec::recovery::SegmentEnd;
 use eventfold_codec::{FooterError, FooterHeader, SegmentHeader, SegmentSummary};
 use eventfold_io::{Access, IoError};
@@ -8,6 +10,7 @@ use super::Verifier;
 use super::report::{Consequence, Finding, FindingCause, VerifyProgress};
 use super::sections::{differs, sections_of};
 use crate::error::{Damage, Error};
+use crate::file_index::{IndexedFrames, offsets_of};
 use crate::index::{IndexOptions, SectionKind};
 use crate::open::{Loaded, read_trailer};
 use crate::seal::{Summed, continues};
@@ -63,8 +66,7 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
     pub(super) fn lost_to(&mut self, file: &str, end: u64) {
         self.log.lost = true;
         // What was found of the footer may stand behind it.
-        let unreadable =
-            |finding: &&mut Finding| finding.file == file && finding.consequence == Consequence::EventsUnreadable;
+        let unreadable = |finding: &&mut Finding| finding.file == file && finding.is_of_frames();
         if let Some(finding) = self.report.findings.iter_mut().rfind(unreadable) {
             let known = finding.positions.take().filter(|positions| positions.end == self.log.position);
             finding.positions = Some(known.map_or(self.log.position, |positions| positions.start)..end);
@@ -108,8 +110,12 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
             Err(error) => self.report.add(segment.name.clone(), Some(at), FindingCause::Footer(error), healing),
             Ok(entries) => {
                 let ours = summed.map(|summed| sections_of(&summed.footer, &key, at));
-                // An index is made again of all frames, or not at all.
-                let section = if ours.is_some() { Consequence::Heals } else { Consequence::EventsUnreadable };
+                let frames = IndexedFrames {
+                    file: self.storage.file(segment.name.clone()),
+                    key,
+                    first_position: footer.summary.first_position,
+                    end: footer.summary.data_end,
+                };
                 for entry in entries {
                     let start = usize_of(entry.offset);
                     let offset = Some(at + entry.offset);
@@ -117,7 +123,13 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
                     match footer.section(&entry, &bytes[start.min(end)..end], &key) {
                         Err(error) => {
                             let cause = FindingCause::Footer(error);
-                            self.report.add(segment.name.clone(), offset, cause, section);
+                            let events = footer.summary.first_position..footer.summary.end_position;
+                            let (consequence, positions) = match &ours {
+                                Some(_) => (Consequence::Heals, None),
+                                None => self.cost_of(entry.kind, &frames, events),
+                            };
+                            let file = segment.name.clone();
+                            self.report.findings.push(Finding { file, offset, cause, positions, consequence });
                         }
                         Ok(section) => {
                             let differs = ours.as_ref().is_some_and(|ours| differs(ours, entry.kind, section));
@@ -132,6 +144,24 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         }
         self.summary(segment, &footer.summary, summed.map(|summed| &summed.summary));
         Ok(())
+    }
+
+    /// What damage to a part of an index costs that can't be made again as a whole, for frames that are damaged too. Where events
+    /// stand, the frames' headers say.
+    pub(super) fn cost_of(
+        &self,
+        kind: u16,
+        frames: &IndexedFrames,
+        events: Range<u64>,
+    ) -> (Consequence, Option<Range<u64>>) {
+        match SectionKind::from_number(kind) {
+            None => (Consequence::Heals, None),
+            Some(SectionKind::Offsets) => match offsets_of(self.storage, frames) {
+                Ok(_) => (Consequence::Heals, None),
+                Err(_) => (Consequence::EventsUnreadable, Some(events)),
+            },
+            Some(_) => (Consequence::EventsUnreadable, None),
+        }
     }
 
     fn summary(&mut self, segment: &Loaded, found: &SegmentSummary, ours: Option<&SegmentSummary>) {

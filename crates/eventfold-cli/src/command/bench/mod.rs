@@ -6,7 +6,7 @@ mod load;
 mod raw;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Bench) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     match args.at.place()? {
         Place::Directory(directory) => {
-            let beside = Beside::new(&directory, args.at.data.is_some(), args.size)?;
+            let beside = Beside::new(&directory, args.size)?;
             // The store is closed before its directory is removed, however the measuring ends.
             let measured = tokio::select! {
                 measured = measure(&args, &beside.load, Some(&beside)) => measured,
@@ -96,10 +96,10 @@ struct Beside {
 }
 
 impl Beside {
-    fn new(directory: &Path, named: bool, size: u32) -> Result<Self, Failure> {
-        let within = if named || directory.is_dir() { directory.to_owned() } else { PathBuf::from(".") };
-        debug_assert!(named || directory == Path::new(DEFAULT_DATA), "nothing else is there if nothing is said");
-        let made = tempfile::Builder::new().prefix("eventfold-bench-").tempdir_in(&within);
+    fn new(directory: &Path, size: u32) -> Result<Self, Failure> {
+        let is_to_be_made = directory == Path::new(DEFAULT_DATA) && !directory.is_dir();
+        let within = if is_to_be_made { Path::new(".") } else { directory };
+        let made = tempfile::Builder::new().prefix("eventfold-bench-").tempdir_in(within);
         let directory = made.map_err(|error| {
             let code = if error.kind() == std::io::ErrorKind::NotFound { code::NOT_FOUND } else { code::FAILED };
             Failure::new(code, format!("could not make a directory in {}: {error}", within.display()))
