@@ -226,15 +226,22 @@ fn a_panicking_waker_harms_no_other() {
     }
     let mut store = open(sim().attach());
     let index = ReadIndex::with_reader_threads(store.log(), 1);
-    let mut waiting = index.wait_until(1);
     let waker = Waker::from(Arc::new(Panicking));
-    assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_pending());
+    let mut waiting = [(); 3].map(|()| index.wait_until(1));
+    for waiting in &mut waiting {
+        assert!(Pin::new(waiting).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
     let mut other = Polled::new(index.subscribe(Query::all(), 0).unwrap());
     other.caught_up();
-    other.falls_asleep(&index);
-    let event = append(&mut store, "a", "T");
-    assert_eq!(other.event(), event);
-    assert_eq!(block_on(waiting).unwrap(), 1);
+    for _ in 0..2 {
+        other.falls_asleep(&index);
+        let event = append(&mut store, "a", "T");
+        assert_eq!(other.event(), event);
+        other.caught_up();
+    }
+    for waiting in waiting {
+        assert_eq!(block_on(waiting).unwrap(), 2);
+    }
 }
 
 #[test]

@@ -9,13 +9,17 @@
 mod damage;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use damage::{Base, Ended, Expect, Outcome, build, check, options, overwrite, truncate, write_new};
+use damage::{Base, Ended, Expect, Outcome, build, check, options, overwrite, truncate, with_footer, write_new};
+use eventfold_codec::{SegmentSummary, crc32c};
 use eventfold_io::sim::{Keep, Rot, SimDisk};
 use eventfold_io::{Access, Disk};
 use eventfold_store::{
-    Append, Consequence, Damage, Error, ExpectedVersion, Healed, ProposedEvent, RepairOptions, repair_on, verify_on,
+    Append, Consequence, Damage, Environment, Error, ExpectedVersion, Healed, ProposedEvent, RepairOptions, repair_on,
+    verify_on,
 };
+use uuid::Uuid;
 
 const SEED: u64 = 1;
 const ALL: [Ended; 3] = [Ended::Closed, Ended::Killed, Ended::Rolling];
@@ -390,6 +394,116 @@ fn what_is_wrong_with_the_files_is_named() {
         assert!(matches!(damage, Damage::MissingSegment { segment: 0 }), "{damage:?}");
     }
     assert!(base.files.contains_key(third), "those that were removed are not the last");
+}
+
+/// A clock that stands.
+#[derive(Debug)]
+struct At(u64);
+
+impl Environment for At {
+    fn unix_ms(&self) -> u64 {
+        self.0
+    }
+
+    fn random(&self) -> u128 {
+        7
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_history_of_the_store_is_not_used() {
+    let base = build(Ended::Closed, SEED);
+    let went_on = |stream: &str, at: u64| {
+        let sim = base.sim.fork();
+        sim.crash(&Keep::Everything);
+        let mut store = options(SEED).environment(Arc::new(At(at))).open_on(sim.attach()).unwrap();
+        for number in 0..9 {
+            let event = ProposedEvent::new("Later", vec![1; 4000]).with_id(Uuid::from_u128(number));
+            store.append(stream, ExpectedVersion::Any, vec![event]).unwrap();
+        }
+        store.close().unwrap();
+        sim
+    };
+    // As long, event by event, and closed at the same place, at another time.
+    let (one, other) = (went_on("one", 1 << 42), went_on("two", 2 << 42));
+    let name = one.names().into_iter().rfind(|name| name.ends_with(".checkpoint")).unwrap();
+    assert_ne!(one.contents(&name), other.contents(&name));
+    let opened = options(SEED).open_on(one.fork().attach()).unwrap();
+    assert!(opened.recovery_report().checkpoint, "{:?}", opened.recovery_report());
+    write_new(&*one.attach(), &name, &other.contents(&name).unwrap());
+    let store = options(SEED).open_on(one.attach()).unwrap();
+    assert!(!store.recovery_report().checkpoint, "{:?}", store.recovery_report());
+    assert_eq!(store.stream_version("one").unwrap(), Some(8));
+    assert_eq!(store.stream_version("two").unwrap(), None);
+}
+
+#[test]
+fn what_a_footer_says_otherwise_than_its_frames_is_told() {
+    let name = "0000000000.segment";
+    let base = build(Ended::Closed, SEED);
+    let told = |bytes: &[u8]| {
+        let report = verify_on(base.with(|disk| write_new(disk, name, bytes)).attach(), |_| {}).unwrap();
+        assert_eq!(report.worst(), Some(Consequence::Untrusted), "{:?}", report.findings);
+        report.findings.iter().map(|finding| finding.cause.to_string()).collect::<Vec<_>>()
+    };
+    let changes: [fn(&mut SegmentSummary); 3] =
+        [|summary| summary.append_count += 1, |summary| summary.frame_count -= 1, |summary| summary.stream_count += 1];
+    for change in changes {
+        let told = told(&with_footer(&base.files[name], change, |_, _| {}));
+        assert_eq!(told, ["the footer's summary is not what the frames make it"]);
+    }
+    // Few events need no section of postings.
+    for kind in [1, 2, 5] {
+        let told = told(&with_footer(
+            &base.files[name],
+            |_| {},
+            |at, bytes| {
+                if at == kind {
+                    bytes[8] ^= 1;
+                }
+            },
+        ));
+        assert_eq!(told, ["a section of the footer is not what the frames make it"]);
+    }
+}
+
+#[test]
+fn what_a_checkpoint_says_otherwise_than_its_frames_is_told() {
+    let base = build(Ended::Closed, SEED);
+    let name = base.files.keys().rfind(|name| name.ends_with(".checkpoint")).unwrap();
+    // The checksum of the close frame, and what there is to index: the rest is right.
+    for at in [36, 128] {
+        let mut bytes = base.files[name].clone();
+        bytes[at] ^= 1;
+        let checksum = crc32c(&bytes[..4092]) ^ 0x5EED_0300;
+        bytes[4092..4096].copy_from_slice(&checksum.to_le_bytes());
+        let report = verify_on(base.with(|disk| write_new(disk, name, &bytes)).attach(), |_| {}).unwrap();
+        let told: Vec<_> = report.findings.iter().map(|finding| finding.cause.to_string()).collect();
+        assert_eq!(told, ["the checkpoint's header is not what the frames make it"], "byte {at}");
+        assert_eq!(report.worst(), Some(Consequence::Heals));
+    }
+}
+
+#[test]
+fn a_damaged_copy_of_what_was_dropped_is_told() {
+    let base = build(Ended::Killed, SEED);
+    let sim = base.sim.fork();
+    let (name, bytes) = files(&base)
+        .filter(|(name, _)| name.ends_with(".segment"))
+        .filter(|(_, bytes)| content_end(bytes) > 8192)
+        .last()
+        .unwrap();
+    assert!(sim.rot(name, content_end(bytes) as u64 - 20, Rot::Flip { bits: 1 }));
+    sim.crash(&Keep::Everything);
+    drop(options(9).open_on(sim.attach()).unwrap());
+    assert!(verify_on(sim.attach(), |_| {}).unwrap().is_sound());
+    let kept = sim.names().into_iter().find(|name| name.ends_with(".dropped")).unwrap();
+    let len = sim.contents(&kept).unwrap().len() as u64;
+    assert!(sim.rot(&kept, len - 30, Rot::Flip { bits: 1 }));
+    sim.crash(&Keep::Everything);
+    let report = verify_on(sim.attach(), |_| {}).unwrap();
+    let told: Vec<_> = report.findings.iter().map(|finding| (&finding.file, finding.consequence)).collect();
+    assert_eq!(told, [(&kept, Consequence::KeptCopyLost)]);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use eventfold_codec::{FooterHeader, SegmentHeader};
 use eventfold_io::Access;
 use eventfold_io::sim::{Keep, Rot, SimDisk, SimOptions};
 use eventfold_store::{
-    Consequence, Damage, Error, ErrorKind, ExpectedVersion, FindingCause, ProposedEvent, ReadError, RecordedEvent,
-    RepairOptions, Store, StoreOptions, repair_on, verify_on,
+    Consequence, Damage, Error, ErrorKind, ExpectedVersion, FindingCause, Healed, ProposedEvent, ReadError,
+    RecordedEvent, RepairOptions, Store, StoreOptions, repair_on, verify_on,
 };
 
 fn options() -> StoreOptions {
@@ -303,5 +303,40 @@ fn what_is_damaged_beside_a_part_of_the_index_takes_no_other_event_with_it() {
         // An index that lacks a frame would say of a stream that it has less than it has.
         let read = log.read_stream("stream-0", 0, u64::MAX);
         assert!(kind == OFFSETS || matches!(read, Err(Error::Read(_))), "a damaged index is asked");
+    }
+}
+
+#[test]
+fn a_footer_is_made_again_of_what_the_next_segment_names_and_of_nothing_else() {
+    let name = "0000000000.segment";
+    for changed in [false, true] {
+        let sim = SimDisk::new(SimOptions::new(1));
+        filled(&sim, &options(), 60).close().unwrap();
+        let mut bytes = sim.contents(name).unwrap();
+        let salt = sums::u64_at(&bytes, 40);
+        let end = bytes.len();
+        bytes[end - 8..].fill(0);
+        if changed {
+            // The last frame, with other contents under right checksums.
+            let last = *frames(&sim, name).last().unwrap();
+            let at = usize::try_from(last).unwrap();
+            let len = usize::try_from(sums::u32_at(&bytes, at + 8)).unwrap();
+            let frame = &mut bytes[at..at + len];
+            let event = sums::records(frame).into_iter().flatten().last();
+            let in_the_body = event.map_or(len - 16, |record| record.end - 16);
+            frame[in_the_body] ^= 1;
+            sums::repair_frame(frame, salt, last);
+        }
+        let file = sim.attach().open(name, Access::ReadWrite).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        drop(file);
+        let opened = options().open_on(sim.attach());
+        if changed {
+            let refused = opened.unwrap_err();
+            let broken = matches!(&refused, Error::Corrupt(damage) if matches!(&**damage, Damage::BrokenChain { .. }));
+            assert!(broken, "{refused:?}");
+        } else {
+            assert_eq!(opened.unwrap().recovery_report().healed, [Healed::Footer { segment: 0 }]);
+        }
     }
 }

@@ -408,17 +408,32 @@ fn goes_on(mut store: Store, sim: &SimDisk, before: &VerifyReport) -> Result<(),
 
 /// The file of a sealed segment, with a footer that is sound and says something else.
 pub(crate) fn with_summary(file: &[u8], change: impl FnOnce(&mut SegmentSummary)) -> Vec<u8> {
+    with_footer(file, change, |_, _| {})
+}
+
+/// As [`with_summary`], and with other contents of its sections, by their kinds.
+pub(crate) fn with_footer(
+    file: &[u8],
+    change: impl FnOnce(&mut SegmentSummary),
+    mut change_section: impl FnMut(u16, &mut Vec<u8>),
+) -> Vec<u8> {
     let (header, _) = SegmentHeader::decode(file).unwrap();
     let (key, len) = (header.key(), file.len());
     let trailer = Trailer::decode(&file[len - TRAILER_LEN..], &key, len as u64).unwrap();
     let at = usize::try_from(trailer.footer_offset).unwrap();
     let footer = FooterHeader::decode(&file[at..], &key, trailer.footer_offset).unwrap();
     let entries = footer.directory(&file[at..], &key, |_| true).unwrap();
-    let section =
-        |offset: u64, len: u64| &file[at + usize::try_from(offset).unwrap()..][..usize::try_from(len).unwrap()];
-    let sections: Vec<Section<'_>> = (entries.iter())
-        .map(|entry| Section { kind: entry.kind, required: false, bytes: section(entry.offset, entry.len) })
+    let mut sections: Vec<(u16, Vec<u8>)> = (entries.iter())
+        .map(|entry| {
+            let start = at + usize::try_from(entry.offset).unwrap();
+            (entry.kind, file[start..start + usize::try_from(entry.len).unwrap()].to_vec())
+        })
         .collect();
+    for (kind, bytes) in &mut sections {
+        change_section(*kind, bytes);
+    }
+    let sections: Vec<Section<'_>> =
+        sections.iter().map(|(kind, bytes)| Section { kind: *kind, required: false, bytes }).collect();
     let mut summary = footer.summary;
     change(&mut summary);
     let mut forged = file[..at].to_vec();
