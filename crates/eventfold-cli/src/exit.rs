@@ -54,6 +54,11 @@ impl Failure {
         self
     }
 
+    /// Whether it is for what is damaged.
+    pub(crate) fn is_of_damage(&self) -> bool {
+        self.code == code::DAMAGED
+    }
+
     /// Shows it.
     pub(crate) fn report(self) -> ExitCode {
         if !self.message.is_empty() {
@@ -87,10 +92,14 @@ impl From<ClientError> for Failure {
                 let names = "--ca names the certificates to trust, --cert and --key the client's own";
                 Self::new(code::USAGE, format!("{told}. {names}"))
             }
+            ClientError::Server { code: DATA_LOSS, .. } => Self::new(code::DAMAGED, told),
             error => Self::new(code_of(error.kind(), error.store_error()), told),
         }
     }
 }
+
+/// What gRPC calls damage.
+const DATA_LOSS: i32 = 15;
 
 /// What a store or a server says may have been chosen by somebody else, who is not to make it look like more than one message.
 fn in_one_line(error: &impl Display) -> String {

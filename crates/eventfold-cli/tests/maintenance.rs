@@ -68,7 +68,7 @@ fn an_event_that_rots_in_a_sealed_segment_costs_that_event() {
     let file = damage(directory.path(), 17);
     let place = Place::Directory(directory.path().to_owned());
     let ran = place.run(&["verify"]);
-    assert!(ran.out.contains(&file) && ran.out.contains("positions 17 to 17"), "{ran:?}");
+    assert!(ran.out.contains(&file) && ran.out.contains("(position 17)"), "{ran:?}");
     assert!(ran.out.contains("all others can"), "{ran:?}");
     ran.failed(7);
     let report = place.run(&["verify", "--json"]);
@@ -82,8 +82,18 @@ fn an_event_that_rots_in_a_sealed_segment_costs_that_event() {
     // What comes before is shown, and so is what comes after.
     let ran = place.run(&["read", "--json"]);
     assert_eq!(ran.out.lines().count(), 17);
-    assert!(ran.failed(7).contains(&file));
+    let told = ran.failed(7);
+    assert!(told.contains(&file) && told.contains("--from"), "{told}");
     assert_eq!(place.run(&["read", "--json", "--from", "18"]).json().len(), 1982);
+    let exports = |place: &Place| {
+        let ran = place.run(&["export"]);
+        assert_eq!(ran.out.lines().count(), 17);
+        let told = ran.failed(7);
+        assert!(told.contains("position 17") && told.contains("--from"), "{told}");
+        assert_eq!(place.run(&["export", "--from", "18"]).json().len(), 1983, "and the last line");
+    };
+    exports(&place);
+    exports(&Place::Server(Box::new(Served::start(directory.path(), &[]))));
     assert!(place.run(&["repair"]).well().contains("nothing to repair"));
 }
 

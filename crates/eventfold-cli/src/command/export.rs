@@ -29,7 +29,7 @@ pub(crate) async fn run(args: Export) -> Result<(), Failure> {
                 let mut exports = Exports::new(db.reads().snapshot(), args.from, args.to);
                 let (from, to) = exports.range();
                 loop {
-                    let events = exports.next_events(PAGE_BYTES)?;
+                    let events = exports.next_events(PAGE_BYTES).map_err(|error| at(written.next, error.into()))?;
                     if events.is_empty() {
                         return Ok(());
                     }
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Export) -> Result<(), Failure> {
             check_range(&args, head)?;
             let to = args.to.map_or(head, |to| to.min(head));
             let mut events = client.admin().export(args.from, Some(to)).await?;
-            while let Some(event) = events.try_next().await? {
+            while let Some(event) = events.try_next().await.map_err(|error| at(written.next, error.into()))? {
                 written.event(event, args.from, to)?;
             }
             if written.next < to {
@@ -68,6 +68,17 @@ fn check_range(args: &Export, head: u64) -> Result<(), Failure> {
         return Err(Failure::new(code::USAGE, format!("--from {from} is beyond the end of the log, which is {head}")));
     }
     Ok(())
+}
+
+/// Why the export has ended early, with how far it came and how the rest is had all the same.
+fn at(position: u64, failure: Failure) -> Failure {
+    if !failure.is_of_damage() {
+        return failure;
+    }
+    failure.with_context(&format!(
+        "the append at position {position} can't be exported; all before it is written. `eventfold verify` tells which events are \
+         damaged, and --from goes on behind them"
+    ))
 }
 
 struct Written {

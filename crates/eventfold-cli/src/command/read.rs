@@ -9,6 +9,10 @@ use crate::exit::{Failure, code};
 use crate::output::note;
 use crate::target::Access;
 
+/// How what is sound behind something that is damaged is had all the same.
+const AROUND: &str = "the next event can't be read; all before it are shown. `eventfold verify` tells which are damaged, and --from goes on \
+                      behind them";
+
 pub(crate) async fn read(args: Read) -> Result<(), Failure> {
     let read = args.stream.map_or_else(client::Read::all, client::Read::stream);
     show(read, &args.part, &args.at).await
@@ -36,10 +40,10 @@ async fn show(mut read: client::Read, part: &Part, at: &Where) -> Result<(), Fai
             Ok(event) => events.show(&event).await,
             Err(error) => Err(error.into()),
         };
-        if shown.is_err() {
+        if let Err(failure) = shown {
             // What came before is right.
             let _ = events.flush();
-            return shown;
+            return Err(if failure.is_of_damage() { failure.with_context(&AROUND) } else { failure });
         }
     }
     events.flush()?;

@@ -148,9 +148,11 @@ fn tell(verdict: &Verdict, output: &mut Output) -> Result<(), Failure> {
     }
     for Damaged { file, offset, what, positions, consequence } in &verdict.findings {
         let place = offset.map_or_else(String::new, |offset| format!(" at offset {offset}"));
-        let events = positions.as_ref().map_or_else(String::new, |Range { start, end }| {
-            format!(" (positions {start} to {})", end.saturating_sub(1))
-        });
+        let events = match positions {
+            Some(Range { start, end }) if *end == start + 1 => format!(" (position {start})"),
+            Some(Range { start, end }) => format!(" (positions {start} to {})", end.saturating_sub(1)),
+            None => String::new(),
+        };
         output.line(&shown(&format!("{file}{place}: {what}{events}")))?;
         output.line(&format!("    {}", cost(*consequence).1))?;
     }
