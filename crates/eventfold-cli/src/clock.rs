@@ -11,3 +11,9 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn since(then: Instant) -> Duration {
     now().saturating_duration_since(then)
 }
+
+/// Looks away for as long.
+#[expect(clippy::disallowed_methods, reason = "nothing is decided by it")]
+pub(crate) async fn sleep(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}

@@ -1,7 +1,9 @@
 //! What is shown, and how: tables for people, JSON for programs.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::time::Duration;
 
+use crate::clock;
 use crate::exit::Failure;
 
 /// Standard output. Nothing reaches it that its reader has not asked for: no colours where it is no terminal, and no panic
@@ -36,6 +38,28 @@ impl Output {
 pub(crate) fn write_all(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::of_output)
+}
+
+/// Ends once nobody reads standard output any more, which writing would only tell when there is something to write.
+pub(crate) async fn abandoned() {
+    while !is_abandoned() {
+        clock::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[cfg(unix)]
+fn is_abandoned() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let out = io::stdout();
+    let mut watched = [PollFd::new(&out, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // A pipe whose other end is closed is an error; of a file or a terminal nothing is told.
+    poll(&mut watched, Some(&at_once)).is_ok() && watched[0].revents().contains(PollFlags::ERR)
+}
+
+#[cfg(not(unix))]
+fn is_abandoned() -> bool {
+    false
 }
 
 /// Says something beside the answer, on standard error, in one line or several.

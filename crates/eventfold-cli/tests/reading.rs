@@ -241,6 +241,22 @@ impl Drop for Tail {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_tail_that_nobody_reads_ends_though_nothing_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::start(&directory.path().join("data"), &[]);
+    run(eventfold().args(["append", "a", "Only", "--server", &served.url()])).well();
+    let mut command = eventfold();
+    command.args(["tail", "--json", "--server", &served.url()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    lines.read_line(&mut String::new()).unwrap();
+    drop(lines);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+}
+
 #[test]
 fn a_tail_shows_what_is_there_and_what_comes() {
     let directory = tempfile::tempdir().unwrap();

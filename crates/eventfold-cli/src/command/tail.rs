@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use crate::args::Tail;
 use crate::command::events::Events;
 use crate::exit::{Failure, code};
+use crate::output::abandoned;
 use crate::signals::Signals;
 use crate::target::{Place, connect};
 use crate::telemetry;
@@ -18,6 +19,7 @@ pub(crate) async fn run(args: Tail) -> Result<(), Failure> {
     tokio::select! {
         done = follow(args) => done,
         _ = signals.come() => Ok(()),
+        () = abandoned() => Ok(()),
     }
 }
 
