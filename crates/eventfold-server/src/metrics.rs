@@ -64,6 +64,8 @@ pub(crate) fn render(service: &Service) -> String {
     for (code, count) in service.failures.all() {
         page.sample("eventfold_failed_calls_total", &format!("{{code=\"{code}\"}}"), count);
     }
+    page.head("eventfold_build_info", "gauge", "1, with the version that runs.");
+    page.sample("eventfold_build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1_u8);
     page.one("eventfold_uptime_seconds", "gauge", "Since the server has started.", service.uptime().as_secs());
     page.0
 }
