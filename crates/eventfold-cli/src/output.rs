@@ -53,8 +53,8 @@ fn is_abandoned() -> bool {
     let out = io::stdout();
     let mut watched = [PollFd::new(&out, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // A pipe whose other end is closed is an error; of a file or a terminal nothing is told.
-    poll(&mut watched, Some(&at_once)).is_ok() && watched[0].revents().contains(PollFlags::ERR)
+    // A pipe whose other end is closed is an error on some systems, and hung up on others; of a file nothing is told.
+    poll(&mut watched, Some(&at_once)).is_ok() && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 #[cfg(not(unix))]

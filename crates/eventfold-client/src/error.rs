@@ -27,7 +27,7 @@ pub enum Error {
         what: String,
     },
     /// No connection to the server comes about: one of the two does not trust the other, or it does not speak TLS. Nothing was
-    /// done, and asking again does not help.
+    /// done, and asking again does not help before somebody has put it right. A subscription that had begun waits for that.
     #[error("no connection to {endpoint} comes about: {what}")]
     Handshake {
         /// The server.

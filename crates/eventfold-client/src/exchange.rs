@@ -182,7 +182,8 @@ impl Exchange {
         // Those that were told are not sent again.
         self.waiting.retain(|accepted| accepted.answer.is_some());
         let trouble = self.client.trouble(status);
-        if trouble.error.kind() == ErrorKind::Forbidden {
+        // It is no append's fault.
+        if trouble.error.kind() == ErrorKind::Forbidden || matches!(trouble.error, Error::Handshake { .. }) {
             for accepted in &mut self.waiting {
                 accepted.tell(Err(self.client.trouble(status).error));
             }

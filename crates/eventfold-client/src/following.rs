@@ -34,6 +34,7 @@ pub(crate) fn follow(client: Client, subscribe: Subscribe) -> BoxStream<'static,
         open: None,
         batch: Vec::new().into_iter(),
         retry: None,
+        has_begun: false,
         is_over: false,
     };
     stream::unfold(following, |mut following| async move { Some((following.next().await?, following)) }).boxed()
@@ -49,6 +50,8 @@ struct Following {
     batch: vec::IntoIter<Bytes>,
     /// From the first break on that nothing has come after.
     retry: Option<Retry>,
+    /// There was a connection that was sound: what keeps the next from coming about may be put right, as a certificate.
+    has_begun: bool,
     is_over: bool,
 }
 
@@ -118,6 +121,7 @@ impl Following {
             if self.retry.is_some() {
                 tracing::info!("the subscription goes on");
             }
+            self.has_begun = true;
             self.open.insert(opened)
         };
         match open.messages.message().await {
@@ -151,7 +155,9 @@ impl Following {
         let is_cut_off = self.retry.is_none();
         let retry = self.retry.get_or_insert_with(|| Retry::until(self.client.resume_for().and_then(clock::after)));
         // Somebody opens the server's store again, as somebody starts a server again.
-        let may_pass = trouble.may_pass() || trouble.error.kind() == ErrorKind::Reopen;
+        let may_pass = trouble.may_pass()
+            || trouble.error.kind() == ErrorKind::Reopen
+            || self.has_begun && matches!(trouble.error, Error::Handshake { .. });
         if may_pass && is_cut_off {
             tracing::warn!("a subscription waits for its server, which is tried again: {}", trouble.error);
         }

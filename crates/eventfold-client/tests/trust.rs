@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use eventfold_client::{Client, Error, ErrorKind, EventStore, ExpectedVersion, Subscribe, Tls};
+use eventfold_client::{Client, Error, ErrorKind, EventStore, ExpectedVersion, Subscribe, SubscriptionEvent, Tls};
 use eventfold_client::{EventStoreExt, EventfoldDb};
 use eventfold_server::{ServerOptions, TlsFiles};
 use futures_util::StreamExt;
@@ -69,6 +69,40 @@ async fn what_does_not_heal_by_waiting_is_told_at_once() {
     let plain = Serving::start(&db).await;
     says(&client(&plain, trusting), "http:// instead of https://").await;
     plain.stop().await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_had_begun_waits_until_the_certificate_is_put_right() {
+    let db = EventfoldDb::in_memory().unwrap();
+    let (_files, tls, pem) = certificate("server.test");
+    let (_others, other, _) = certificate("server.test");
+    let serving = Serving::start_with(&db, ServerOptions::default().address(any()).tls(tls.clone())).await;
+    let address = serving.address;
+    let client = client(&serving, Tls::new().roots_pem(&pem).server_name("server.test"));
+    let mut coming = client.subscribe(Subscribe::all());
+    let next = tokio::time::timeout(HANGS, coming.next()).await.expect("it hangs");
+    assert!(matches!(next, Some(Ok(SubscriptionEvent::CaughtUp { .. }))), "{next:?}");
+    serving.stop().await;
+
+    let wrong = Serving::start_with(&db, ServerOptions::default().address(address).tls(other)).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), coming.next()).await;
+    assert!(early.is_err(), "it has ended: {early:?}");
+    wrong.stop().await;
+
+    let right = Serving::start_with(&db, ServerOptions::default().address(address).tls(tls)).await;
+    db.append("a", ExpectedVersion::Any, vec![event(7)]).await.unwrap();
+    let brought = async {
+        loop {
+            match coming.next().await {
+                Some(Ok(SubscriptionEvent::Event(event))) => return event,
+                Some(Ok(_)) => {}
+                ended => panic!("{ended:?}"),
+            }
+        }
+    };
+    let event = tokio::time::timeout(HANGS, brought).await.expect("it hangs");
+    assert_eq!(event.global_position, 0);
+    right.stop().await;
 }
 
 fn any() -> std::net::SocketAddr {

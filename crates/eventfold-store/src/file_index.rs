@@ -172,6 +172,10 @@ impl FilePages {
         {
             return self.page_of(offsets, PAGE_CONTENT_LEN, index);
         }
+        if kind == SectionKind::Filter && self.frames.is_some() {
+            // One that is made again may be of another size than the one it replaces, so none says no.
+            return Ok(Bytes::from_static(&[0xFF; PAGE_CONTENT_LEN]));
+        }
         if self.rebuilt.get().is_none() {
             let Some(frames) = &self.frames else { return Err(self.damaged("checksum of a page")) };
             tracing::warn!(file = self.file.name(), section = ?kind, page = index, "an index is damaged and is made again");
@@ -188,10 +192,6 @@ impl FilePages {
                 }
                 Err(error) => return Err(error),
             }
-        }
-        if kind == SectionKind::Filter {
-            // Its size may differ from that of the one it replaces, so none says no.
-            return Ok(Bytes::from_static(&[0xFF; PAGE_CONTENT_LEN]));
         }
         let sections = self.rebuilt.get().expect("it was set above");
         let section = sections.iter().find(|(other, _)| *other == kind);

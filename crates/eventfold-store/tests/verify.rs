@@ -103,9 +103,9 @@ fn damage_in_an_open_log_is_told_with_what_it_costs() {
     let report = verify();
     let told: Vec<_> = report.findings.iter().map(|f| (&*f.file, f.offset, f.consequence)).collect();
     let expected = [
-        ("0000000000.segment", Some(0), Consequence::Heals),
         ("0000000001.segment", Some(sealed[6]), Consequence::EventsUnreadable),
         (&**active, frames(&sim, active).last().copied(), Consequence::EventsUnreadable),
+        ("0000000000.segment", Some(0), Consequence::Heals),
     ];
     assert_eq!(told, expected);
     let lost: Vec<u64> =
@@ -123,8 +123,8 @@ fn a_segment_or_options_that_are_gone_from_under_an_open_log_are_missed() {
     disk.remove("0000000001.segment").unwrap();
     let report = store.log().snapshot().verify(|_| {}).unwrap();
     let told: Vec<_> = report.findings.iter().map(|f| (&*f.file, f.consequence)).collect();
-    assert_eq!(told, [("store.meta", Consequence::Heals), ("0000000001.segment", Consequence::Refused)]);
-    let cause = &report.findings[1].cause;
+    assert_eq!(told, [("0000000001.segment", Consequence::Refused), ("store.meta", Consequence::Heals)]);
+    let cause = &report.findings[0].cause;
     assert!(matches!(cause, FindingCause::Damage(Damage::MissingSegment { segment: 1 })), "{cause}");
 }
 

@@ -14,8 +14,10 @@ const AROUND: &str = "the next event can't be read; all before it are shown. `ev
                       behind them";
 
 pub(crate) async fn read(args: Read) -> Result<(), Failure> {
+    // Positions lead around what is damaged where it is by positions that one reads.
+    let damaged = (args.stream.is_none() && !args.part.backward).then_some(AROUND);
     let read = args.stream.map_or_else(client::Read::all, client::Read::stream);
-    show(read, &args.part, &args.at).await
+    show(read, &args.part, &args.at, damaged).await
 }
 
 pub(crate) async fn query(args: Query) -> Result<(), Failure> {
@@ -23,10 +25,10 @@ pub(crate) async fn query(args: Query) -> Result<(), Failure> {
         let message = "a query needs --type, --tag, --stream or --prefix; `eventfold read` shows all events";
         return Err(Failure::new(code::USAGE, message));
     }
-    show(client::Read::query(args.criteria.into_query()), &args.part, &args.at).await
+    show(client::Read::query(args.criteria.into_query()), &args.part, &args.at, None).await
 }
 
-async fn show(mut read: client::Read, part: &Part, at: &Where) -> Result<(), Failure> {
+async fn show(mut read: client::Read, part: &Part, at: &Where, damaged: Option<&'static str>) -> Result<(), Failure> {
     read.from = part.from;
     read.max_count = part.count;
     if part.backward {
@@ -43,7 +45,11 @@ async fn show(mut read: client::Read, part: &Part, at: &Where) -> Result<(), Fai
         if let Err(failure) = shown {
             // What came before is right.
             let _ = events.flush();
-            return Err(if failure.is_of_damage() { failure.with_context(&AROUND) } else { failure });
+            let advice = damaged.filter(|_| failure.is_of_damage());
+            return Err(match advice {
+                Some(advice) => failure.with_context(&advice),
+                None => failure,
+            });
         }
     }
     events.flush()?;

@@ -1,6 +1,5 @@
 //! `eventfold verify`.
 
-use std::cmp::Reverse;
 use std::ops::Range;
 use std::path::Path;
 
@@ -44,12 +43,10 @@ struct Damaged {
 }
 
 pub(crate) async fn run(args: Verify) -> Result<(), Failure> {
-    let mut verdict = match args.at.place()? {
+    let verdict = match args.at.place()? {
         Place::Directory(directory) => tokio::task::block_in_place(|| verdict_of_directory(&directory))?,
         Place::Server(client) => verdict_of_server(&connect(*client).await?).await?,
     };
-    // What costs most comes first.
-    verdict.findings.sort_by_key(|finding| Reverse(finding.consequence));
     let mut output = Output::new();
     if args.json {
         output.line(&line(&as_json(&verdict)))?;
@@ -170,9 +167,10 @@ fn cost(consequence: Option<Consequence>) -> (&'static str, &'static str) {
         Some(Consequence::KeptCopyLost) => {
             ("kept_copy_lost", "the log is whole; what was dropped from it once is not kept any more")
         }
-        Some(Consequence::EventsUnreadable) => {
-            ("events_unreadable", "these events can't be read, all others can: take them from a backup")
-        }
+        Some(Consequence::EventsUnreadable) => (
+            "events_unreadable",
+            "these events, or what has to be looked up there, can't be read; all others can: take them from a backup",
+        ),
         Some(Consequence::Untrusted) => ("untrusted", "it can be read, and contradicts itself: who wrote it was wrong"),
         Some(Consequence::Refused) => {
             ("refused", "the store is not opened so: take a backup, or see `eventfold repair`")

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use eventfold_codec::{SegmentHeader, SegmentKey};
-use eventfold_io::Access;
+use eventfold_io::{Access, IoError};
 
 use super::Verifier;
 use super::report::{Consequence, Finding, FindingCause, VerifyProgress};
 use super::sections::{Sections, differs};
-use crate::error::{Error, ReadError};
+use crate::error::Error;
 use crate::file_index::{IndexedFrames, build, each_frame};
 use crate::files::FileName;
 use crate::files::checkpoint::CheckpointHeader;
@@ -43,8 +43,16 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
             // What it was written behind is gone: the log's end says so.
             return Ok(());
         }
-        let sections = self.read_sections(&name, &header)?;
-        match self.compare_checkpoint(&segment, &header, &sections)? {
+        let sections = match self.read_sections(&name, &header) {
+            Ok(sections) => sections,
+            Err(error) => {
+                // What can't be read is not made again for reading, as what is damaged is.
+                let offset = error.offset();
+                self.report.add(name, offset, FindingCause::Io(error), Consequence::EventsUnreadable);
+                return Ok(());
+            }
+        };
+        match self.compare_checkpoint(&segment, &header, &sections) {
             Compared::Same => {}
             Compared::Differs(what) => {
                 self.report.add(name, None, FindingCause::Differs { what }, Consequence::Heals);
@@ -57,7 +65,7 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         Ok(())
     }
 
-    fn read_sections(&self, name: &str, header: &CheckpointHeader) -> Result<Sections, Error> {
+    fn read_sections(&self, name: &str, header: &CheckpointHeader) -> Result<Sections, IoError> {
         let file = self.storage.disk().open(name, Access::Read)?;
         let mut sections = Sections::new();
         for section in &header.sections {
@@ -75,7 +83,7 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         segment: &SegmentHeader,
         checkpoint: &CheckpointHeader,
         sections: &Sections,
-    ) -> Result<Compared, Error> {
+    ) -> Compared {
         let frames = IndexedFrames {
             file: self.storage.file(FileName::Segment(segment.number).to_string()),
             key: segment.key(),
@@ -92,12 +100,8 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
             last = Some((offset, header));
         });
         let builder = read.and_then(|()| build(self.storage, &frames));
-        let builder = match builder {
-            Ok(builder) => builder,
-            Err(ReadError::Io(error)) => return Err(error.into()),
-            // The frames are damaged, which was told already, or the checkpoint does not end where one does.
-            Err(_) => return Ok(self.damaged_pages(&frames, checkpoint, sections)),
-        };
+        // The frames are damaged or can't be read, which was told already, or the checkpoint does not end where one does.
+        let Ok(builder) = builder else { return self.damaged_pages(&frames, checkpoint, sections) };
         let index = builder.finish(IndexOptions::default());
         let closes = last.is_some_and(|(offset, header)| {
             offset == checkpoint.close_offset
@@ -109,11 +113,11 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
             && content == checkpoint.content
             && highest <= checkpoint.highest_incarnation;
         if !closes || !agrees {
-            return Ok(Compared::Differs("the checkpoint's header is"));
+            return Compared::Differs("the checkpoint's header is");
         }
         let ours: Sections = index.encode(&SegmentKey::new(checkpoint.salt), 0).into_iter().collect();
         let differs = sections.iter().any(|(kind, bytes)| differs(&ours, *kind, bytes));
-        Ok(if differs { Compared::Differs("a section of the checkpoint is") } else { Compared::Same })
+        if differs { Compared::Differs("a section of the checkpoint is") } else { Compared::Same }
     }
 
     /// Where the frames are damaged, no page can be made again: what is lost with those that are damaged.

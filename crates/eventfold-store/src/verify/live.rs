@@ -69,6 +69,7 @@ impl Snapshot {
             verifier.checkpoint(open.number())?;
         }
         verifier.side_files()?;
+        verifier.report.sort();
         Ok(verifier.report)
     }
 

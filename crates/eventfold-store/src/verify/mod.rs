@@ -31,7 +31,7 @@ use crate::options::StoreOptions;
 use crate::segment::SealedSegment;
 use crate::storage::Storage;
 
-/// Verifying reads every byte once: what a cache would keep is never asked for again.
+/// Verifying reads nearly every byte once: what a cache would keep is hardly asked for again.
 const CACHE_BYTES: u64 = 1 << 20;
 const MAX_OPEN_FILES: usize = 64;
 
@@ -47,8 +47,8 @@ pub fn verify(path: impl AsRef<Path>, progress: impl FnMut(&VerifyProgress)) -> 
 /// Verifies the store on a disk: reads all of it, and holds headers, frames, footers, digests, checkpoints and merged
 /// directories against each other. Damage does not stop it; [`VerifyReport::findings`] lists it. Nothing is changed.
 ///
-/// It takes memory for the index of one segment, a few words for each stream of the log, and a page for each segment that a
-/// merged directory covers. A log that is open is verified with [`Snapshot::verify`](crate::Snapshot::verify).
+/// It takes memory for the index of one segment, and of each whose footer is damaged, a few words for each stream of the log,
+/// and a page for each segment that a merged directory covers. A log that is open is verified with [`Snapshot::verify`](crate::Snapshot::verify).
 ///
 /// ```
 /// use eventfold_store::{ExpectedVersion, ProposedEvent, Store, verify};
@@ -127,6 +127,7 @@ pub fn verify_on(disk: Arc<dyn Disk>, progress: impl FnMut(&VerifyProgress)) -> 
     }
     verifier.side_files()?;
     verifier.report.settle(refused)?;
+    verifier.report.sort();
     Ok(verifier.report)
 }
 

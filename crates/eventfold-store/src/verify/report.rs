@@ -1,5 +1,6 @@
 //! What verifying a store tells: how far it has come, what is wrong, and what that costs.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use eventfold_codec::recovery::{Broken, Extent, TailEnd};
@@ -45,7 +46,7 @@ pub struct VerifyReport {
     pub position: u64,
     /// What opening the store would drop: an unfinished write behind the log's end. It is no damage.
     pub dropped: Vec<Extent>,
-    /// What is wrong, in the order in which it was found.
+    /// What is wrong: what costs most first, and else in the order in which it was found.
     pub findings: Vec<Finding>,
 }
 
@@ -177,22 +178,47 @@ impl VerifyReport {
 
     /// Opening has the last word: what it does not refuse the store for costs less, and what it does refuse it for is told.
     pub(super) fn settle(&mut self, refused: Option<Error>) -> Result<(), Error> {
-        let mut costs_the_store =
-            self.findings.iter_mut().filter(|finding| finding.consequence == Consequence::Refused).peekable();
         match refused {
-            None => costs_the_store.for_each(|finding| finding.consequence = Consequence::Untrusted),
-            Some(_) if costs_the_store.peek().is_some() => {}
+            None => {
+                // Verifying asks more of footers than opening does.
+                let is_of_a_footer = |finding: &&mut Finding| {
+                    let cause = &finding.cause;
+                    let is_broken = matches!(cause, FindingCause::Damage(Damage::BrokenChain { .. }));
+                    finding.consequence == Consequence::Refused
+                        && (is_broken || matches!(cause, FindingCause::Footer(_)))
+                };
+                for finding in self.findings.iter_mut().filter(is_of_a_footer) {
+                    finding.consequence = Consequence::Untrusted;
+                }
+            }
             Some(Error::Io(error)) => {
                 let (file, offset) = (error.name().unwrap_or_default().to_owned(), error.offset());
-                self.add(file, offset, FindingCause::Io(error), Consequence::Refused);
+                self.refused_for(file, offset, FindingCause::Io(error));
             }
             Some(Error::Corrupt(damage)) => {
                 let (file, offset) = damage.place();
-                self.add(file, offset, FindingCause::Damage(*damage), Consequence::Refused);
+                self.refused_for(file, offset, FindingCause::Damage(*damage));
             }
             Some(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Takes note of what opening refuses the store for, unless it was found there.
+    fn refused_for(&mut self, file: String, offset: Option<u64>, cause: FindingCause) {
+        let is_told = self.findings.iter().any(|finding| {
+            finding.consequence == Consequence::Refused
+                && finding.file == file
+                && (offset.is_none() || finding.offset == offset)
+        });
+        if !is_told {
+            self.add(file, offset, cause, Consequence::Refused);
+        }
+    }
+
+    /// Brings what costs most to the front.
+    pub(super) fn sort(&mut self) {
+        self.findings.sort_by_key(|finding| Reverse(finding.consequence));
     }
 
     /// Takes note of what makes opening refuse the store. What is no damage is an error here too.

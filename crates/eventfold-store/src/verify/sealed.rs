@@ -83,7 +83,9 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         let found = match self.read_footer(segment, header) {
             Ok(found) => found,
             Err(FooterRead::Io(error)) => {
-                self.report.add(segment.name.clone(), None, FindingCause::Io(error), healing);
+                // What can't be read is not made again for reading, as what is damaged is.
+                let consequence = healing.max(Consequence::EventsUnreadable);
+                self.report.add(segment.name.clone(), None, FindingCause::Io(error), consequence);
                 return Ok(());
             }
             Err(FooterRead::Damaged(FooterError::Unsupported(source))) => {
@@ -155,7 +157,8 @@ impl<F: FnMut(&VerifyProgress)> Verifier<'_, F> {
         events: Range<u64>,
     ) -> (Consequence, Option<Range<u64>>) {
         match SectionKind::from_number(kind) {
-            None => (Consequence::Heals, None),
+            // A filter that is not there excludes nothing.
+            None | Some(SectionKind::Filter) => (Consequence::Heals, None),
             Some(SectionKind::Offsets) => match offsets_of(self.storage, frames) {
                 Ok(_) => (Consequence::Heals, None),
                 Err(_) => (Consequence::EventsUnreadable, Some(events)),
