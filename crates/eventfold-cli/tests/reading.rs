@@ -156,6 +156,20 @@ fn whoever_has_read_enough_may_close_the_pipe() {
 }
 
 #[test]
+fn a_directory_may_be_named_by_the_environment_and_the_command_line_is_stronger() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (directory.path().join("one"), directory.path().join("two"));
+    let in_one = |arguments: &[&str]| run(eventfold().env("EVENTFOLD_DATA", &one).args(arguments));
+    in_one(&["append", "a", "Here"]).well();
+    in_one(&["append", "a", "There", "--data", two.to_str().unwrap()]).well();
+    assert_eq!(in_one(&["read", "--json"]).json()[0]["type"], "Here");
+    assert!(in_one(&["repair"]).well().contains("nothing to repair"));
+    assert_eq!(in_one(&["read", "--json", "--data", two.to_str().unwrap()]).json()[0]["type"], "There");
+    let of_here = run(eventfold().current_dir(directory.path()).env("EVENTFOLD_DATA", "").arg("read"));
+    assert!(of_here.failed(4).contains("./eventfold-data"), "an empty variable names nothing");
+}
+
+#[test]
 fn where_there_is_no_store_reading_makes_none() {
     let directory = tempfile::tempdir().unwrap();
     let none = directory.path().join("none");

@@ -7,7 +7,9 @@ mod support;
 
 use std::time::Duration;
 
-use eventfold_client::{Client, Error, ErrorKind, EventStore, ExpectedVersion, Subscribe, SubscriptionEvent, Tls};
+use eventfold_client::{
+    Append, Client, Error, ErrorKind, EventStore, ExpectedVersion, Subscribe, SubscriptionEvent, Tls,
+};
 use eventfold_client::{EventStoreExt, EventfoldDb};
 use eventfold_server::{ServerOptions, TlsFiles};
 use futures_util::StreamExt;
@@ -40,7 +42,10 @@ async fn says(client: &Client, what: &str) {
         let read = client.read_stream("a", 0, 10).await.unwrap_err();
         let head = client.global_position().await.unwrap_err();
         let following = client.subscribe(Subscribe::all()).next().await.unwrap().unwrap_err();
-        [append, read, head, following]
+        let session = client.session();
+        let in_session = || session.append(Append::new().events("a", vec![event(0)]));
+        let (first, second) = (in_session().await.unwrap(), in_session().await.unwrap());
+        [append, read, head, following, first.await.unwrap_err(), second.await.unwrap_err()]
     };
     for error in tokio::time::timeout(HANGS, asked).await.expect("it hangs") {
         assert!(matches!(error, Error::Handshake { .. }), "{error:?}");

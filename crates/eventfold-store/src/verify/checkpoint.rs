@@ -142,6 +142,6 @@ enum Compared {
     Same,
     /// This of it is not what they make it.
     Differs(&'static str),
-    /// A page of it can't be read, nor made again.
+    /// A page of it is damaged, and so are the frames that it would be made again from.
     Damaged(Consequence, Option<Range<u64>>),
 }
