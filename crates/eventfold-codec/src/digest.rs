@@ -180,7 +180,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "so many bytes take minutes there")]
     fn bytes_are_summed_behind_the_digest_before_however_they_come() {
-        let bytes: Vec<u8> = (0..=250).cycle().take(3 * GATHERED_LEN + 5).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(4 * GATHERED_LEN + 5).collect();
         let mut hasher = blake3::Hasher::new();
         let expected = Digest(*hasher.update(&PREVIOUS.0).update(&bytes).finalize().as_bytes());
         for len in [1000, GATHERED_LEN - PREVIOUS.0.len(), GATHERED_LEN, bytes.len()] {
@@ -188,6 +188,14 @@ mod tests {
             bytes.chunks(len).for_each(|piece| digest.update(piece));
             assert_eq!(digest.finish(), expected, "{len}");
         }
+        // Pieces that fill what is gathered half way, over its end, and many times over.
+        let mut digest = ByteDigest::new(PREVIOUS);
+        let (first, rest) = bytes.split_at(GATHERED_LEN / 2 + 1);
+        let (second, rest) = rest.split_at(GATHERED_LEN / 2 + 1);
+        for piece in [first, second, rest] {
+            digest.update(piece);
+        }
+        assert_eq!(digest.finish(), expected);
         assert_eq!(ByteDigest::new(PREVIOUS).finish(), Digest(*blake3::hash(&PREVIOUS.0).as_bytes()));
     }
 

@@ -626,6 +626,15 @@ mod tests {
             };
             assert_eq!(refused(&many), is_refused, "{sections}");
         }
+        for (footer_len, is_refused) in [
+            (MAX_FOOTER_LEN, false),
+            (MAX_FOOTER_LEN + 8, true),
+            (MAX_FOOTER_LEN + 16, true),
+            (MAX_FOOTER_LEN - 4, true),
+        ] {
+            let long = |bytes: &mut [u8]| footer_header::FOOTER_LEN.set_u64(bytes, footer_len);
+            assert_eq!(refused(&long), is_refused, "{footer_len}");
+        }
     }
 
     #[test]

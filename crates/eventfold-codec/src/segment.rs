@@ -378,6 +378,8 @@ mod tests {
             let (_, copies) = SegmentHeader::decode(&bytes).unwrap();
             assert_eq!(copies, HeaderCopies::SecondOnly(HeaderCopyError::Field { field, value }));
         }
+        let widest = SegmentHeader { idempotency_window: MAX_IDEMPOTENCY_WINDOW, ..sample() };
+        assert_eq!(SegmentHeader::decode(&encoded(&widest)), Ok((widest, HeaderCopies::Both)));
         let zero = with(|block| segment_header::FORMAT_VERSION.set_u32(block, 0), &[0, 1]);
         assert!(matches!(SegmentHeader::decode(&zero), Err(SegmentHeaderError::Damaged(..))));
     }

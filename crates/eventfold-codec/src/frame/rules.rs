@@ -16,7 +16,7 @@ use crate::error::{FrameError, Rule, Unsupported};
 use crate::event::{ProposedEvent, RecordedEvent};
 use crate::limits::{
     EVENT_RECORD_LEN, FRAME_HEADER_LEN, MAX_APPEND_SIZE, MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN, MAX_EVENTS_PER_APPEND,
-    MAX_EXTENSION_LEN, MAX_FRAME_LEN, MAX_SEGMENT_LEN, MAX_TAGS, STREAM_RECORD_LEN,
+    MAX_EXTENSION_LEN, MAX_FRAME_LEN, MAX_SEGMENT_LEN, MAX_STREAM_NAME_LEN, MAX_TAGS, STREAM_RECORD_LEN,
 };
 use crate::stream::StreamName;
 
@@ -201,6 +201,26 @@ fn no_more_is_fetched_of_an_event_than_the_largest_takes() {
     record_entry::END.set_u32(&mut bytes[first..], end);
     assert_eq!(read(&bytes), Err(FrameError::Malformed(Rule::RecordEnds)));
     assert!(fetched <= EVENT_RECORD_LEN + MAX_EVENT_SIZE);
+}
+
+#[test]
+fn no_more_is_fetched_of_a_stream_than_the_longest_name_takes() {
+    let event = |len| ProposedEvent::new("Noted", vec![7; len]);
+    let events = vec![event(MAX_STREAM_NAME_LEN), event(1)];
+    let append = ProposedAppend::new().events("alpha", events).check(Uuid::nil).unwrap();
+    let mut bytes = Vec::new();
+    let slots = [StreamSlot { first_version: 0, with_name: true }];
+    let header = encode_append(&append, &slots, &key(), &place(), &ExtensionArea::default(), &mut bytes);
+    // The stream's record reaches to the end of the first event's; the second event's is where it was.
+    let end = record_entry::END.get_u32(&bytes[header.table_start() + RECORD_ENTRY_LEN..]);
+    record_entry::END.set_u32(&mut bytes[header.table_start()..], end);
+    let mut fetched = 0;
+    let read = read_event_in_parts(&header, &key(), OFFSET, 1, |range| {
+        fetched = range.len().max(fetched);
+        Ok::<_, FrameError>(Bytes::copy_from_slice(&bytes[range]))
+    });
+    assert_eq!(read, Err(FrameError::Malformed(Rule::RecordEnds)));
+    assert!(fetched <= STREAM_RECORD_LEN + MAX_STREAM_NAME_LEN);
 }
 
 #[test]
