@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use eventfold_client::{ConfigError as ClientConfigError, Error as ClientError};
-use eventfold_db::{Error, ErrorKind, ReadError};
+use eventfold_db::{Error, ErrorKind};
 
 use crate::config::ConfigError;
 use crate::output::{note, shown};
@@ -92,14 +92,10 @@ impl From<ClientError> for Failure {
                 let names = "--ca names the certificates to trust, --cert and --key the client's own";
                 Self::new(code::USAGE, format!("{told}. {names}"))
             }
-            ClientError::Server { code: DATA_LOSS, .. } => Self::new(code::DAMAGED, told),
             error => Self::new(code_of(error.kind(), error.store_error()), told),
         }
     }
 }
-
-/// What gRPC calls damage.
-const DATA_LOSS: i32 = 15;
 
 /// What a store or a server says may have been chosen by somebody else, who is not to make it look like more than one message.
 fn in_one_line(error: &impl Display) -> String {
@@ -115,7 +111,7 @@ fn code_of(kind: ErrorKind, error: Option<&Error>) -> u8 {
         ErrorKind::Unknown => code::UNKNOWN,
         _ => match error {
             Some(Error::Corrupt(_)) => code::DAMAGED,
-            Some(Error::Read(read)) if !matches!(read, ReadError::Io(_)) => code::DAMAGED,
+            Some(Error::Read(read)) if read.is_damage() => code::DAMAGED,
             _ => code::FAILED,
         },
     }

@@ -60,8 +60,8 @@ pub enum Error {
     LimitExceeded {
         /// The limit's name in the server's configuration.
         limit: String,
-        /// How much there was, or would have been.
-        value: u64,
+        /// How much there was, or would have been. `None` where the server has not looked: at a message that is too large.
+        value: Option<u64>,
         /// The most allowed.
         max: u64,
         /// Whether to ask for less, or again.

@@ -172,11 +172,11 @@ mod tests {
         assert!(matches!(&forbidden.error, Error::Forbidden { role, stream: Some(_), .. } if role == "append"));
         assert!(!forbidden.may_pass());
 
-        let limit = || Cause::LimitExceeded(LimitExceeded { limit: "limits.calls".to_owned(), value: 2, max: 1 });
+        let limit = || Cause::LimitExceeded(LimitExceeded { limit: "limits.calls".to_owned(), value: Some(2), max: 1 });
         for (advice, kind) in [(Advice::Retry, ErrorKind::Retry), (Advice::InvalidRequest, ErrorKind::InvalidRequest)] {
             let failed = Failed::new(Code::ResourceExhausted, advice, "too much", Some(limit()));
             let trouble = told(failed.retry_after(Duration::from_millis(200)));
-            assert!(matches!(&trouble.error, Error::LimitExceeded { value: 2, max: 1, .. }));
+            assert!(matches!(&trouble.error, Error::LimitExceeded { value: Some(2), max: 1, .. }));
             assert_eq!((trouble.error.kind(), trouble.may_pass()), (kind, kind == ErrorKind::Retry));
             assert_eq!(trouble.retry_after, Some(Duration::from_millis(200)));
         }

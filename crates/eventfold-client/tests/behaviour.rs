@@ -10,6 +10,7 @@ use eventfold_client::{
     Append, BoxStream, Error, ErrorKind, EventStore, EventStoreExt, EventfoldDb, ExpectedVersion, FailedCondition,
     NO_STREAM, ProposedEvent, Query, QueryItem, Read, StoreError, StreamName, Subscribe, SubscriptionEvent, Uuid,
 };
+use eventfold_db::Store;
 use futures_util::{StreamExt, TryStreamExt};
 use support::{HANGS, Serving, event, events};
 
@@ -103,6 +104,50 @@ async fn a_read_larger_than_a_message_is_whole() {
         forward.iter().map(|event| event.payload.clone()).collect::<Vec<_>>()
     })
     .await;
+}
+
+#[tokio::test]
+async fn damage_is_the_same_typed_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = EventfoldDb::builder().store(Store::builder().segment_size(64 << 10)).open(directory.path()).unwrap();
+    db.append("a", ExpectedVersion::Any, vec![ProposedEvent::new("Noted", "what will be damaged")]).await.unwrap();
+    // Of a segment that is not sealed an opening takes nothing that is damaged.
+    for _ in 0..30 {
+        db.append("c", ExpectedVersion::Any, vec![ProposedEvent::new("Filled", vec![7; 10_000])]).await.unwrap();
+    }
+    db.append("b", ExpectedVersion::Any, vec![ProposedEvent::new("Noted", "sound")]).await.unwrap();
+    db.close().await.unwrap();
+    damage(directory.path(), b"what will be damaged");
+
+    let db = EventfoldDb::open(directory.path()).unwrap();
+    let serving = Serving::start(&db).await;
+    let client = serving.client().connect().await.unwrap();
+    let stores: [&dyn EventStore; 2] = [&db, &client];
+    let mut told = Vec::new();
+    for store in stores {
+        for error in [
+            store.read(Read::stream("a")).try_collect::<Vec<_>>().await.unwrap_err(),
+            store.read(Read::all()).try_collect::<Vec<_>>().await.unwrap_err(),
+        ] {
+            let (text, kind) = (error.to_string(), error.kind());
+            let Error::Store(StoreError::Read(error)) = error else { panic!("{error:?}") };
+            assert!(error.is_damage() && error.file() == Some("0000000000.segment") && error.offset().is_some());
+            told.push((error.file().map(str::to_owned), error.offset(), text, kind));
+        }
+        assert_eq!(payloads(&store.read(Read::stream("b")).try_collect::<Vec<_>>().await.unwrap()), ["sound"]);
+    }
+    assert_eq!(told[..2], told[2..]);
+    drop(client);
+    serving.stop().await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file is damaged")]
+fn damage(directory: &std::path::Path, payload: &[u8]) {
+    let path = directory.join("0000000000.segment");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(payload.len()).position(|window| window == payload).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use eventfold_proto::convert::{
 };
 use eventfold_proto::v1;
 use eventfold_store::{
-    Append, Error, ErrorKind, EventType, ExpectedVersion, FailedCondition, IoError, Operation, Poison, ProposedEvent,
-    Query, QueryItem, RecordedEvent, StreamInfo, StreamName, StreamRef, Tag, Uuid,
+    Append, Error, ErrorKind, EventType, ExpectedVersion, FailedCondition, FrameError, IoError, Operation, Poison,
+    ProposedEvent, Query, QueryItem, ReadError, RecordedEvent, StreamInfo, StreamName, StreamRef, Tag, Uuid,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -274,6 +274,11 @@ fn error() -> impl Strategy<Value = Error> {
         option::of(poison()).prop_map(|cause| Error::OutcomeUnknown { cause }),
         poison().prop_map(|cause| Error::Poisoned { cause }),
         text().prop_map(|what| Error::Poisoned { cause: Poison::reported(what, true) }),
+        (option::of(text()), option::of(any::<u64>()), any::<bool>(), text()).prop_map(
+            |(file, offset, is_damage, what)| {
+                Error::Read(ReadError::Reported { file, offset, is_damage, kind: ErrorKind::Operator, what })
+            }
+        ),
         Just(()).prop_map(|()| Error::Closed),
         Just(()).prop_map(|()| Error::ReadOnly),
     ]
@@ -311,6 +316,26 @@ proptest! {
         prop_assert_eq!(failed.code, Code::InvalidArgument);
         prop_assert_eq!(failed.failure.advice(), v1::Advice::InvalidRequest);
         prop_assert!(failed.store_error().is_none(), "its facts are those of the request, which the client has");
+    }
+}
+
+#[test]
+fn what_could_not_be_read_is_told_with_where_it_stands() {
+    let source = FrameError::Truncated { needed: 64, available: 8 };
+    let handles = std::io::Error::other("the device is gone");
+    for (error, code) in [
+        (ReadError::Frame { file: "0000000001.segment".to_owned(), offset: 9000, source }, Code::DataLoss),
+        (ReadError::Index { file: "0000000002.segment".to_owned(), what: "a page" }, Code::DataLoss),
+        (ReadError::Io(IoError::new(Operation::Read, handles).with_name("x").with_range(3, 4)), Code::Internal),
+    ] {
+        let facts = (error.file().map(str::to_owned), error.offset(), error.is_damage(), error.to_string());
+        let error = Error::Read(error);
+        let (kind, failed) = (error.kind(), failure_of(&error));
+        assert_eq!(failed.code, code);
+        let told = failed.store_error().unwrap();
+        assert_eq!(told.kind(), kind);
+        let Error::Read(told) = told else { panic!("{told:?}") };
+        assert_eq!((told.file().map(str::to_owned), told.offset(), told.is_damage(), told.to_string()), facts);
     }
 }
 

@@ -28,7 +28,7 @@ use crate::connection::Active;
 use crate::gate::{Charge, Place};
 use crate::options::count;
 use crate::service::{Call, Service};
-use crate::{deadline, metrics, trace};
+use crate::{clock, deadline, metrics, trace, unread};
 
 /// All that a server answers.
 pub(crate) struct App {
@@ -59,7 +59,7 @@ where
 impl App {
     pub(crate) fn new(service: Service, auth: Arc<Auth>) -> Self {
         let service = Arc::new(service);
-        let message_bytes = count(service.limits.message_bytes);
+        let (message_bytes, small) = (count(service.limits.message_bytes), count(SMALL_MESSAGE_BYTES));
         let store = EventStoreServer::from_arc(service.clone())
             .max_decoding_message_size(message_bytes)
             .max_encoding_message_size(usize::MAX);
@@ -67,8 +67,8 @@ impl App {
             .max_decoding_message_size(message_bytes)
             .max_encoding_message_size(usize::MAX);
         let reporter = HealthReporter::new();
-        let health = HealthServer::new(HealthService::from_health_reporter(reporter.clone()))
-            .max_decoding_message_size(SMALL_MESSAGE_BYTES);
+        let health =
+            HealthServer::new(HealthService::from_health_reporter(reporter.clone())).max_decoding_message_size(small);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -83,8 +83,8 @@ impl App {
             store,
             admin,
             health: calls(health),
-            reflection: calls(reflection.max_decoding_message_size(SMALL_MESSAGE_BYTES)),
-            reflection_alpha: calls(reflection_alpha.max_decoding_message_size(SMALL_MESSAGE_BYTES)),
+            reflection: calls(reflection.max_decoding_message_size(small)),
+            reflection_alpha: calls(reflection_alpha.max_decoding_message_size(small)),
             reporter,
         }
     }
@@ -125,17 +125,23 @@ impl App {
         let Some(place) = Place::take(&gate.calls) else {
             return Status::from(too_much("limits.calls", gate.calls.now(), gate.calls.max())).into_http();
         };
-        let charge = Charge::new(&gate.request_bytes);
-        let request = request.map(|body| {
-            Counted::new(body, charge.clone(), gate.request_bytes.max(), self.service.limits.message_bytes)
-        });
         let uri = request.uri().clone();
         let called = uri.path().strip_prefix('/').and_then(|path| path.split_once('/'));
         let (service, method) = called.unwrap_or_default();
+        let message_bytes = match service {
+            STORE | ADMIN => self.service.limits.message_bytes,
+            _ => SMALL_MESSAGE_BYTES,
+        };
+        let charge = Charge::new(&gate.request_bytes);
+        let request = request.map(|body| Counted::new(body, charge.clone(), gate.request_bytes.max(), message_bytes));
         let span = trace::span(service, method, peer, request.headers());
         let (response, read) = self.answer_called(called, request, peer, &charge).instrument(span.clone()).await;
         if let Some(code) = response.headers().get(Status::GRPC_STATUS) {
             span.record("rpc.grpc.status_code", i32::from(Code::from_bytes(code.as_bytes())));
+        }
+        if called == Some((HEALTH, "Check")) {
+            // Anybody may ask, and need not take the answer: the few bytes of it hold no other call's place.
+            return response.map(|body| Body::new(Holding::new(body, (active, span))));
         }
         response.map(|body| Body::new(Holding::new(body, (active, place, read, charge, span))))
     }
@@ -176,9 +182,14 @@ impl App {
             }
             (Some((service @ (STORE | ADMIN), method)), Some((access, standing))) => {
                 // Reads, sessions and subscriptions have begun with what is waited for here, and then take as long as they do.
+                // The others that are long have said by then what they ask. (An import says it bit by bit.)
                 let is_long = service == ADMIN || method == "WaitUntil";
                 let limit = (!is_long).then(|| self.service.limits.request());
                 let deadline = deadline::of(request.headers(), limit);
+                if is_long && method != "Import" {
+                    let late = clock::sleep(self.service.limits.request());
+                    request = request.map(|body| body.with_first_before(late.boxed()));
+                }
                 request.extensions_mut().insert(Call { access, standing, charge: charge.clone() });
                 let late = || {
                     let is_append = method.starts_with("Append");
@@ -198,15 +209,17 @@ impl App {
                 let over = self.service.over(&standing).map(drop).boxed();
                 reflection(request.map(|body| Ending::new(body, over))).await
             }
-            _ => Status::unimplemented(format!("there is no {} here", request.uri().path())).into_http(),
+            _ => Status::from(unread::no_call(request.uri().path())).into_http(),
         };
         (response, read)
     }
 
-    /// What is said of a message that is too large, which is not looked at, as of everything else that is.
+    /// What is said of a message that could not be read, as of everything else that is.
     fn with_facts(&self, answer: Response<Body>) -> Response<Body> {
-        let code = answer.headers().get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
-        if code == Some(Code::OutOfRange) { self.service.message_too_large().into_http() } else { answer }
+        match Status::from_header_map(answer.headers()) {
+            Some(status) if status.code() != Code::Ok => unread::with_facts(status, &self.service.limits).into_http(),
+            _ => answer,
+        }
     }
 
     fn answer_plainly(&self, request: &Request<Incoming>) -> Response<Body> {
@@ -242,7 +255,7 @@ const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
 /// What the services beside ours take at the most in a message.
-const SMALL_MESSAGE_BYTES: usize = 64 << 10;
+const SMALL_MESSAGE_BYTES: u32 = 64 << 10;
 
 fn text(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::new(Full::new(text.into())));

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use tonic::{Code, Status};
 
+use crate::deadline;
 use crate::framing::Framing;
 use crate::gate::Charge;
 
@@ -28,13 +29,20 @@ pub(crate) struct Counted<B> {
     whole: VecDeque<Bytes>,
     /// Of the message after them.
     begun: VecDeque<Bytes>,
+    /// Ready when the first message has to be there.
+    late: Option<BoxFuture<'static, ()>>,
 }
 
 impl<B> Counted<B> {
     /// With messages of up to so many bytes; larger ones are passed on for their head to be refused.
     pub(crate) fn new(body: B, charge: Arc<Charge>, max: u64, message_bytes: u32) -> Self {
         let framing = Framing::new(message_bytes);
-        Self { body, charge, max, framing, whole: VecDeque::new(), begun: VecDeque::new() }
+        Self { body, charge, max, framing, whole: VecDeque::new(), begun: VecDeque::new(), late: None }
+    }
+
+    /// For a call that may take as long as it does once it is known what is asked.
+    pub(crate) fn with_first_before(self, late: BoxFuture<'static, ()>) -> Self {
+        Self { late: Some(late), ..self }
     }
 
     fn take(&mut self, mut data: Bytes) -> Result<(), Status> {
@@ -45,6 +53,7 @@ impl<B> Counted<B> {
         if let Some(border) = self.framing.last_border(&data) {
             self.whole.append(&mut self.begun);
             self.whole.push_back(data.split_to(border));
+            self.late = None;
         }
         if !data.is_empty() {
             self.begun.push_back(data);
@@ -66,7 +75,13 @@ where
             if let Some(part) = self.whole.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(part))));
             }
-            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                return match &mut self.late {
+                    Some(late) => late.poll_unpin(context).map(|()| Some(Err(deadline::passed(false).into()))),
+                    None => Poll::Pending,
+                };
+            };
+            let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => return Poll::Ready(Some(Err(Status::from_error(Box::new(error))))),
                 None if self.begun.is_empty() => return Poll::Ready(None),
@@ -162,7 +177,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Ending<B> {
 
 /// There is more of something at once than this server takes: it helps to try again.
 pub(crate) fn too_much(limit: &str, value: u64, max: u64) -> Failed {
-    let cause = Cause::LimitExceeded(LimitExceeded { limit: limit.to_owned(), value, max });
+    let cause = Cause::LimitExceeded(LimitExceeded { limit: limit.to_owned(), value: Some(value), max });
     let message = format!("the server has too much to do at once: {limit} is {max}");
     Failed::new(Code::ResourceExhausted, Advice::Retry, message, Some(cause))
         .retry_after(std::time::Duration::from_millis(200))

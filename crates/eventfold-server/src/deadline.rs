@@ -32,10 +32,10 @@ pub(crate) fn passed(is_append: bool) -> Failed {
     Failed::new(Code::DeadlineExceeded, Advice::Retry, "there was no answer in time", None)
 }
 
-/// When a call is to end, where it or the server says so.
-pub(crate) fn of(headers: &HeaderMap, otherwise: Option<Duration>) -> Option<Instant> {
+/// When a call is to end: where it says so, and after what the server allows where that is sooner.
+pub(crate) fn of(headers: &HeaderMap, allowed: Option<Duration>) -> Option<Instant> {
     let asked = headers.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(parse);
-    clock::now().checked_add(asked.or(otherwise)?)
+    clock::now().checked_add(asked.into_iter().chain(allowed).min()?)
 }
 
 /// At most eight digits and a unit, as gRPC has it.

@@ -40,6 +40,7 @@ mod server;
 mod service;
 mod tls;
 mod trace;
+mod unread;
 
 pub use access::{Grant, Role};
 pub use auth::{

@@ -117,8 +117,8 @@ pub struct Limits {
     pub handshake_ms: u64,
     /// Milliseconds after which a connection without a call is closed.
     pub idle_ms: u64,
-    /// Milliseconds that a call may take that has no deadline of its own. Reads, sessions and subscriptions have to have begun by
-    /// then, and take as long as they do.
+    /// Milliseconds that a call may take, where its own deadline is not sooner. Reads, sessions and subscriptions have to have begun
+    /// by then, others that may take long to have said what they ask; then they take as long as they do.
     pub request_ms: u64,
     /// Milliseconds between two signs of life that are asked of a peer, and that it has to answer.
     pub keepalive_ms: u64,

@@ -48,6 +48,15 @@ async fn the_rules_the_dashboard_and_the_table_name_what_is_told() {
     running.stop().await;
 }
 
+#[test]
+fn the_table_says_of_every_rule_what_to_do() {
+    let (rules, table) = (document("deploy/alerts.yml"), document("OPERATIONS.md"));
+    let rules: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `Eventfold")?.split_once('`'));
+    let rows: BTreeSet<_> = rows.map(|(name, _)| format!("Eventfold{name}")).collect();
+    assert_eq!(rules.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), rows);
+}
+
 #[tokio::test]
 async fn who_watches_the_health_is_told_of_the_end_and_does_not_hold_it_up() {
     let running = Running::start(ServerOptions::default().address("127.0.0.1:0".parse().unwrap())).await;

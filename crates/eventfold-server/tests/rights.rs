@@ -1,5 +1,4 @@
 //! Which role allows which call on which streams: for every call of the definition.
-#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 #[allow(dead_code, reason = "each test takes what it needs of it")]
 mod support;
@@ -8,7 +7,6 @@ use std::collections::BTreeMap;
 use std::slice;
 
 use eventfold_db::{ExpectedVersion, ProposedEvent, Uuid};
-use eventfold_proto::FILE_DESCRIPTOR_SET;
 use eventfold_proto::convert::{Failed, stream_to_wire};
 use eventfold_proto::v1::admin_client::AdminClient;
 use eventfold_proto::v1::append_session_response::Answer;
@@ -16,8 +14,7 @@ use eventfold_proto::v1::event_store_client::EventStoreClient;
 use eventfold_proto::v1::failure::Cause;
 use eventfold_proto::v1::{self, subscribe_response};
 use eventfold_server::Role;
-use prost::Message;
-use support::{Issuer, Running, append, everything, soon, stream, with};
+use support::{Issuer, Running, append, everything, methods, soon, stream, with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
@@ -128,18 +125,6 @@ async fn call(method: &str, channel: &Channel, token: &str) -> Result<(), Status
         }
         _ => panic!("{method}: say here how it is called"),
     }
-}
-
-/// The calls of the definition, as `Service/Method`.
-fn methods() -> Vec<String> {
-    let files = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
-    let ours = files.into_iter().filter(|file| file.package() == "eventfold.v1");
-    let services = ours.flat_map(|file| file.service);
-    let methods = services.flat_map(|service| {
-        let name = service.name().to_owned();
-        service.method.into_iter().map(move |method| format!("{name}/{}", method.name()))
-    });
-    methods.collect()
 }
 
 const PREFIXES: [&str; 6] = ["", "o", "orders-1", "orders-10", "payments-", "Orders-"];

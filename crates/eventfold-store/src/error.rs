@@ -46,6 +46,46 @@ pub enum ReadError {
         /// What is wrong.
         what: &'static str,
     },
+    /// Who has the store could not read it, and has said so: it is a server's.
+    #[error("{what}")]
+    Reported {
+        /// The file, where it is about one.
+        file: Option<String>,
+        /// Where in the file.
+        offset: Option<u64>,
+        /// Something is damaged; otherwise the disk failed.
+        is_damage: bool,
+        /// What a caller can do about it.
+        kind: ErrorKind,
+        /// What was said.
+        what: String,
+    },
+}
+
+impl ReadError {
+    /// The file that could not be read, where it is about one.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Self::Io(error) => error.name(),
+            Self::Frame { file, .. } | Self::Footer { file, .. } | Self::Index { file, .. } => Some(file),
+            Self::Reported { file, .. } => file.as_deref(),
+        }
+    }
+
+    /// Where in the file, where that is known.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Io(error) => error.offset(),
+            Self::Frame { offset, .. } => Some(*offset),
+            Self::Footer { .. } | Self::Index { .. } => None,
+            Self::Reported { offset, .. } => *offset,
+        }
+    }
+
+    /// Whether what was read is damaged. Otherwise it could not be read.
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, Self::Io(_) | Self::Reported { is_damage: false, .. })
+    }
 }
 
 /// What a caller can do about an [`Error`].
@@ -431,13 +471,7 @@ impl Damage {
             }
             Self::ForeignOptions { file, .. } => (file.clone(), Some(0)),
             Self::BrokenChain { file } | Self::ShortFile { file, .. } | Self::Meta { file, .. } => (file.clone(), None),
-            Self::Frames { source: ReadError::Frame { file, offset, .. } } => (file.clone(), Some(*offset)),
-            Self::Frames { source: ReadError::Footer { file, .. } | ReadError::Index { file, .. } } => {
-                (file.clone(), None)
-            }
-            Self::Frames { source: ReadError::Io(error) } => {
-                (error.name().unwrap_or_default().to_owned(), error.offset())
-            }
+            Self::Frames { source } => (source.file().unwrap_or_default().to_owned(), source.offset()),
             // It is the log as a whole that has none left.
             Self::IncarnationsExhausted { .. } => (FileName::Meta.to_string(), None),
         }
@@ -492,12 +526,12 @@ impl Poison {
     /// What of the log is damaged, where that is what it was: a segment that was to be sealed.
     pub fn damage(&self) -> Option<&ReadError> {
         match &*self.0 {
-            PoisonCause::Io(_)
-            | PoisonCause::Seal(ReadError::Io(_))
+            PoisonCause::Seal(error) if error.is_damage() => Some(error),
+            PoisonCause::Seal(_)
+            | PoisonCause::Io(_)
             | PoisonCause::Panicked
             | PoisonCause::OwnerPanicked
             | PoisonCause::Reported { .. } => None,
-            PoisonCause::Seal(error) => Some(error),
         }
     }
 }
@@ -543,6 +577,7 @@ impl Error {
             Self::Poisoned { cause } if cause.is_damage() => ErrorKind::Operator,
             Self::Poisoned { .. } | Self::Closed => ErrorKind::Reopen,
             Self::Read(ReadError::Io(error)) | Self::Io(error) => kind_of(error),
+            Self::Read(ReadError::Reported { kind, .. }) => *kind,
             Self::Corrupt(_) | Self::Unsupported { .. } | Self::Read(_) => ErrorKind::Operator,
         }
     }

@@ -63,7 +63,7 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("limits.idle_ms", "Milliseconds after which a connection without a call is closed."),
     (
         "limits.request_ms",
-        "Milliseconds for a call without a deadline of its own; for a read or subscription, to begin.",
+        "Milliseconds for a call, if its own deadline is not sooner; for a read, subscription, session or wait, to begin.",
     ),
     ("limits.keepalive_ms", "Milliseconds between signs of life that are asked of a peer, and for it to answer."),
     ("limits.pending_resets", "Calls that a peer may take back before they were looked at, before it is cut off."),

@@ -73,8 +73,16 @@ impl Failed {
     /// The store's error, as it was where the store is; `None` where it was none of the store's, or one whose facts only the
     /// server has.
     pub fn store_error(&self) -> Option<Error> {
-        let is_damage = self.failure.advice() == Advice::Operator;
-        store_error(self.failure.cause.as_ref()?, is_damage).ok().flatten()
+        match self.failure.cause.as_ref()? {
+            Cause::Unreadable(unreadable) => Some(Error::Read(ReadError::Reported {
+                file: unreadable.file.clone(),
+                offset: unreadable.offset,
+                is_damage: unreadable.is_damage,
+                kind: if self.failure.advice() == Advice::Retry { ErrorKind::Retry } else { ErrorKind::Operator },
+                what: self.message.clone(),
+            })),
+            cause => store_error(cause, self.failure.advice() == Advice::Operator).ok().flatten(),
+        }
     }
 }
 
@@ -176,7 +184,7 @@ fn code_of(error: &Error) -> Code {
         Error::Busy { .. } | Error::Closed => Code::Unavailable,
         Error::OutcomeUnknown { cause: None } => Code::DeadlineExceeded,
         Error::OutcomeUnknown { cause: Some(_) } => Code::Unknown,
-        Error::Read(ReadError::Io(_)) => Code::Internal,
+        Error::Read(error) if !error.is_damage() => Code::Internal,
         Error::Corrupt(_) | Error::Read(_) => Code::DataLoss,
         _ if error.kind() == ErrorKind::InvalidRequest => Code::InvalidArgument,
         _ if error.kind() == ErrorKind::Retry => Code::ResourceExhausted,
@@ -211,6 +219,11 @@ fn cause_of(error: &Error) -> Option<Cause> {
         Error::Poisoned { cause } => Cause::Poisoned(v1::Poisoned { poison: cause.to_string() }),
         Error::Closed => Cause::Closed(v1::Closed {}),
         Error::ReadOnly => Cause::ReadOnly(v1::ReadOnly {}),
+        Error::Read(error) => Cause::Unreadable(v1::Unreadable {
+            file: error.file().map(str::to_owned),
+            offset: error.offset(),
+            is_damage: error.is_damage(),
+        }),
         _ if error.kind() == ErrorKind::InvalidRequest => Cause::Invalid(v1::Invalid::default()),
         _ => return None,
     })
@@ -300,8 +313,10 @@ fn store_error(cause: &Cause, is_damage: bool) -> Result<Option<Error>, Malforme
         Cause::Poisoned(poisoned) => Error::Poisoned { cause: Poison::reported(poisoned.poison.clone(), is_damage) },
         Cause::Closed(_) => Error::Closed,
         Cause::ReadOnly(_) => Error::ReadOnly,
-        Cause::Invalid(_) | Cause::LimitExceeded(_) | Cause::Unauthenticated(_) | Cause::Forbidden(_) => {
-            return Ok(None);
-        }
+        Cause::Invalid(_)
+        | Cause::LimitExceeded(_)
+        | Cause::Unauthenticated(_)
+        | Cause::Forbidden(_)
+        | Cause::Unreadable(_) => return Ok(None),
     }))
 }

@@ -656,7 +656,7 @@ pub struct Failure {
     pub retry_after: ::core::option::Option<u64>,
     #[prost(
         oneof = "failure::Cause",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
     )]
     pub cause: ::core::option::Option<failure::Cause>,
 }
@@ -698,6 +698,8 @@ pub mod failure {
         Unauthenticated(super::Unauthenticated),
         #[prost(message, tag = "18")]
         Forbidden(super::Forbidden),
+        #[prost(message, tag = "19")]
+        Unreadable(super::Unreadable),
     }
 }
 /// All conditions of the append that did not hold, in its order. The first decides which cause the failure has.
@@ -776,8 +778,9 @@ pub struct LimitExceeded {
     /// The server's name of it, as it stands in its configuration where it can be configured.
     #[prost(string, tag = "1")]
     pub limit: ::prost::alloc::string::String,
-    #[prost(uint64, tag = "2")]
-    pub value: u64,
+    /// How much there is, or would have been. Absent where that was not looked at: of a message that is too large.
+    #[prost(uint64, optional, tag = "2")]
+    pub value: ::core::option::Option<u64>,
     #[prost(uint64, tag = "3")]
     pub max: u64,
 }
@@ -814,6 +817,18 @@ pub struct Poisoned {
 pub struct Closed {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadOnly {}
+/// What was to be read is damaged, or the server's disk could not read it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unreadable {
+    /// The file in the server's directory, and where in it, where that is known.
+    #[prost(string, optional, tag = "1")]
+    pub file: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "2")]
+    pub offset: ::core::option::Option<u64>,
+    /// Whether it is damage. Otherwise the disk failed.
+    #[prost(bool, tag = "3")]
+    pub is_damage: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unauthenticated {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

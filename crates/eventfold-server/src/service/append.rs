@@ -5,7 +5,7 @@ use eventfold_proto::convert::{Failed, append_from_wire, failure_of, response_to
 use eventfold_proto::v1;
 use eventfold_proto::v1::failure::Cause;
 use eventfold_proto::v1::{Advice, LimitExceeded};
-use tonic::{Code, Status};
+use tonic::Code;
 
 use super::{Call, Service};
 use crate::options::Limits;
@@ -50,23 +50,13 @@ impl Asked {
     }
 }
 
-impl Service {
-    /// A message was not looked at, since it is larger than messages may be.
-    pub(crate) fn message_too_large(&self) -> Status {
-        let max = self.limits.message_bytes;
-        let message = format!("the message is larger than this server takes: limits.message_bytes is {max}");
-        let cause = LimitExceeded { limit: "limits.message_bytes".to_owned(), value: 0, max: u64::from(max) };
-        let cause = Some(Cause::LimitExceeded(cause));
-        Failed::new(Code::ResourceExhausted, Advice::InvalidRequest, message, cause).into()
-    }
-}
-
 fn within(limit: &str, value: u64, max: u32) -> Result<(), Failed> {
     if value <= u64::from(max) {
         return Ok(());
     }
     let message = format!("{value} bytes are more than this server takes: {limit} is {max}");
-    let cause = Cause::LimitExceeded(LimitExceeded { limit: limit.to_owned(), value, max: u64::from(max) });
+    let cause =
+        Cause::LimitExceeded(LimitExceeded { limit: limit.to_owned(), value: Some(value), max: u64::from(max) });
     Err(Failed::new(Code::ResourceExhausted, Advice::InvalidRequest, message, Some(cause)))
 }
 

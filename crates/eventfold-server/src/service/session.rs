@@ -12,12 +12,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::Stream;
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::append::{Asked, Shape};
 use super::{Call, Service};
 use crate::access::Access;
 use crate::options::{Limits, count};
+use crate::unread;
 
 /// The answers of a session, in the order of its appends. Polling it takes appends in, as far as there is room.
 pub(crate) struct Session {
@@ -36,8 +37,6 @@ pub(crate) struct Session {
     checking: Option<(BoxFuture<'static, Result<Asked, Failed>>, usize)>,
     /// No more come, and why, if it is not that the client is done.
     ended: Option<Result<(), Status>>,
-    /// What is said of a message that is too large.
-    too_large: Status,
 }
 
 struct Waiting {
@@ -65,7 +64,6 @@ impl Session {
             waiting_bytes: 0,
             checking: None,
             ended: None,
-            too_large: service.message_too_large(),
         }
     }
 
@@ -97,10 +95,7 @@ impl Session {
             match self.requests.poll_next_unpin(context) {
                 Poll::Pending => return,
                 Poll::Ready(None) => self.ended = Some(Ok(())),
-                Poll::Ready(Some(Err(status))) if status.code() == Code::OutOfRange => {
-                    self.ended = Some(Err(self.too_large.clone()));
-                }
-                Poll::Ready(Some(Err(status))) => self.ended = Some(Err(status)),
+                Poll::Ready(Some(Err(status))) => self.ended = Some(Err(unread::with_facts(status, &self.limits))),
                 Poll::Ready(Some(Ok(request))) => self.take(request),
             }
         }

@@ -12,6 +12,7 @@ mod memory;
 mod neighbour;
 mod peer;
 mod readers;
+mod strangers;
 mod times;
 
 use std::collections::BTreeSet;

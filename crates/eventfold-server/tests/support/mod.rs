@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use eventfold_db::EventfoldDb;
+use eventfold_proto::FILE_DESCRIPTOR_SET;
 use eventfold_proto::v1;
 use eventfold_proto::v1::event_store_client::EventStoreClient;
 use eventfold_server::{AuthOptions, Grant, Reload, Role, Server, ServerOptions, TokenEntry, TokenFile};
+use prost::Message;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -128,4 +130,16 @@ pub(crate) fn append(stream: v1::StreamRef) -> v1::AppendRequest {
 /// All events.
 pub(crate) fn everything() -> v1::Query {
     v1::Query { all: true, items: Vec::new() }
+}
+
+/// The calls of the definition, as `Service/Method`.
+pub(crate) fn methods() -> Vec<String> {
+    let files = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
+    let ours = files.into_iter().filter(|file| file.package() == "eventfold.v1");
+    let services = ours.flat_map(|file| file.service);
+    let methods = services.flat_map(|service| {
+        let name = service.name().to_owned();
+        service.method.into_iter().map(move |method| format!("{name}/{}", method.name()))
+    });
+    methods.collect()
 }
