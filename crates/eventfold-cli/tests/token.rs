@@ -58,6 +58,35 @@ fn a_token_is_printed_once_and_its_hash_is_kept() {
     assert_eq!(left.len(), 1, "nothing is left beside it");
 }
 
+#[test]
+fn programs_are_answered_in_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    let answer = |arguments: &[&str]| {
+        let (code, out, err) = token(&[arguments, &["--json"]].concat(), &file);
+        assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 1));
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let other = made(&["--name", "other", "--grant", "read:"], &file);
+    let mut made =
+        answer(&["new", "--name", "billing", "--grant", "read:orders-", "--grant", "admin:", "--expires", "90d"]);
+    let value = made.as_object_mut().unwrap().remove("value").unwrap();
+    let (name, secret) = value.as_str().unwrap().split_once('.').unwrap();
+    assert_eq!((name, secret.len()), ("billing", other.split_once('.').unwrap().1.len()));
+    assert_eq!((&made["token"], &made["grants"]), (&json!("billing"), &json!(["read:orders-", "admin:"])));
+    assert!(made["expires"].is_u64(), "{made}");
+    // But for its value, it is told of as in the list, when it is made and when it is gone.
+    let listed = token(&["list", "--json"], &file).1;
+    let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(listed[1], made);
+    assert_eq!(answer(&["revoke", "billing"]), made);
+    assert_eq!(token(&["list", "--json"], &file).1.lines().count(), 1);
+    let (code, out, err) = token(&["revoke", "billing", "--json"], &file);
+    assert_eq!((code, out.as_str()), (Some(4), ""));
+    assert!(err.contains("there is no token billing"), "{err}");
+    assert_eq!(token(&["revoke", "other"], &file), (Some(0), String::new(), String::new()), "people are told nothing");
+}
+
 #[cfg(unix)]
 #[test]
 fn the_file_is_its_owners_alone_and_stays_where_a_link_leads() {

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Subcommand;
 use eventfold_server::{ClientEntry, Grant, Role, TokenEntry, TokenFile};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::exit::{Failure, code};
 use crate::json::line;
@@ -33,6 +33,7 @@ pub(crate) enum Token {
 Examples:
   eventfold token new --name billing --grant read:orders- --grant append:invoices- --file tokens.toml
   eventfold token new --name backup --grant admin: --expires 90d --file tokens.toml
+  eventfold token new --name backup --grant admin: --file tokens.toml --json | jq -r .value
 
 A grant is a role (read, append, admin) on the streams whose names begin with what stands behind the colon; with nothing \
 behind it, on all. The file is made where there is none, for its owner alone, and written anew otherwise: comments in it are lost.")]
@@ -49,6 +50,9 @@ pub(crate) struct New {
     /// The server's file of tokens: its setting auth.tokens.
     #[arg(long)]
     file: PathBuf,
+    /// Answer in JSON: the token is its value.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,6 +78,9 @@ pub(crate) struct Revoke {
     /// The server's file of tokens: its setting auth.tokens.
     #[arg(long)]
     file: PathBuf,
+    /// Answer in JSON, with what it gave a right to.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(token: &Token) -> Result<(), Failure> {
@@ -87,6 +94,13 @@ pub(crate) fn run(token: &Token) -> Result<(), Failure> {
 fn new(args: &New) -> Result<(), Failure> {
     let expires = args.expires.map(|seconds| unix_seconds().saturating_add(seconds));
     let (token, entry) = TokenEntry::new(&args.name, random()?, args.grants.clone(), expires);
+    let answer = if args.json {
+        let mut facts = facts(&entry);
+        facts["value"] = json!(token);
+        line(&facts)
+    } else {
+        token
+    };
     change(&args.file, |file| {
         if file.tokens.iter().any(|other| other.name == args.name) {
             let what = format!("{}: there is a token {} already", args.file.display(), args.name);
@@ -95,27 +109,34 @@ fn new(args: &New) -> Result<(), Failure> {
         file.tokens.push(entry);
         file.check().map_err(|error| Failure::new(code::USAGE, error.to_string()))
     })?;
-    write_all(format!("{token}\n").as_bytes())
+    write_all(format!("{answer}\n").as_bytes())
+}
+
+/// Grants as they are given on the command line.
+fn texts(grants: &[Grant]) -> Vec<String> {
+    grants.iter().map(|grant| format!("{}:{}", role(grant.role), grant.prefix)).collect()
+}
+
+/// What anybody may know of a token.
+fn facts(TokenEntry { name, expires, grants, .. }: &TokenEntry) -> Value {
+    json!({"token": name, "expires": expires, "grants": texts(grants)})
 }
 
 fn list(file: &TokenFile, as_json: bool) -> Result<(), Failure> {
-    let grants = |grants: &[Grant]| -> Vec<String> {
-        grants.iter().map(|grant| format!("{}:{}", role(grant.role), grant.prefix)).collect()
-    };
     let mut output = Output::new();
     if as_json {
-        for TokenEntry { name, expires, grants: rights, .. } in &file.tokens {
-            output.line(&line(&json!({"token": name, "expires": expires, "grants": grants(rights)})))?;
+        for token in &file.tokens {
+            output.line(&line(&facts(token)))?;
         }
-        for ClientEntry { dns, grants: rights } in &file.clients {
-            output.line(&line(&json!({"client": dns, "grants": grants(rights)})))?;
+        for ClientEntry { dns, grants } in &file.clients {
+            output.line(&line(&json!({"client": dns, "grants": texts(grants)})))?;
         }
         return output.flush();
     }
     let now = unix_seconds();
     let mut table = Table::new(&["KIND", "NAME", "GOOD", "GRANTS"]);
-    let mut row = |kind: &str, name: &str, good: String, rights: &[Grant]| {
-        table.row(&mut output, vec![kind.to_owned(), shown(name), good, shown(&grants(rights).join(" "))])
+    let mut row = |kind: &str, name: &str, good: String, grants: &[Grant]| {
+        table.row(&mut output, vec![kind.to_owned(), shown(name), good, shown(&texts(grants).join(" "))])
     };
     for TokenEntry { name, expires, grants, .. } in &file.tokens {
         row("token", name, remaining(*expires, now), grants)?;
@@ -128,15 +149,17 @@ fn list(file: &TokenFile, as_json: bool) -> Result<(), Failure> {
 }
 
 fn revoke(args: &Revoke) -> Result<(), Failure> {
+    let mut answer = String::new();
     change(&args.file, |file| {
-        let before = file.tokens.len();
-        file.tokens.retain(|token| token.name != args.name);
-        if file.tokens.len() == before {
+        let Some(index) = file.tokens.iter().position(|token| token.name == args.name) else {
             let what = format!("{}: there is no token {}", args.file.display(), args.name);
             return Err(Failure::new(code::NOT_FOUND, what));
-        }
+        };
+        // A file that has a name twice is not taken when it is read.
+        answer = line(&facts(&file.tokens.remove(index)));
         Ok(())
-    })
+    })?;
+    if args.json { write_all(format!("{answer}\n").as_bytes()) } else { Ok(()) }
 }
 
 /// `role:prefix`.
