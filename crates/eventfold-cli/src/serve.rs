@@ -32,7 +32,7 @@ fn configure(args: &Serve) -> Result<Config, Failure> {
     if let Some(file) = &args.config {
         layers.file(file)?;
     }
-    layers.environment(variables())?;
+    layers.environment(std::env::vars_os())?;
     for setting in &args.set {
         layers.set(setting)?;
     }
@@ -48,11 +48,6 @@ fn configure(args: &Serve) -> Result<Config, Failure> {
         layers.text("allow_plaintext", "true", "--allow-plaintext")?;
     }
     Ok(layers.config())
-}
-
-/// The environment, as far as it is text.
-fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Whatever starting would refuse, but for what is in the directory, and the address.

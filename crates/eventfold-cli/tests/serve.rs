@@ -157,3 +157,31 @@ fn settings_are_printed_and_checked_without_serving() {
         assert!(said.contains(name), "{wrong:?}: {said}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_not_left_out_silently() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt;
+    let not_text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    let checked = |name: OsString, value: OsString| {
+        let output = eventfold().args(["serve", "--check-config"]).env(name, value).output().unwrap();
+        (output.status.code(), printed(&output).1)
+    };
+    let (code, told) = checked("EVENTFOLD_LISTEN".into(), not_text(b"127.0.0.1:\xff"));
+    assert_eq!((code, told.as_str()), (Some(2), "eventfold: EVENTFOLD_LISTEN has to be UTF-8\n"));
+    let (code, told) = checked("EVENTFOLD_NOTHING".into(), not_text(b"\xff"));
+    assert_eq!(code, Some(2));
+    assert!(told.contains("EVENTFOLD_NOTHING"), "{told}");
+    let (code, told) = checked(not_text(b"EVENTFOLD_LISTE\xff"), "127.0.0.1:0".into());
+    assert_eq!(code, Some(2));
+    assert!(told.contains("EVENTFOLD_LISTE\u{fffd}: there is no setting of this name"), "{told}");
+    // What belongs to others, or to the commands that ask a server, is no setting.
+    for (name, value) in [
+        (not_text(b"EVENTFOLDED_\xff"), not_text(b"\xff")),
+        ("EVENTFOLD_TOKEN".into(), not_text(b"\xff")),
+        ("OTHER".into(), not_text(b"\xff")),
+    ] {
+        assert_eq!(checked(name, value), (Some(0), String::new()));
+    }
+}

@@ -1,5 +1,6 @@
 //! One layer over the other.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -20,6 +21,10 @@ pub(crate) enum ConfigError {
     WrongKind { origin: String, path: String, wanted: &'static str, found: String },
     #[error("{origin}: {path} is {value}: {what}")]
     Wrong { origin: String, path: String, value: String, what: String },
+    #[error("{name} has to be UTF-8")]
+    NotText { name: String },
+    #[error("{name}: there is no setting of this name, which is not UTF-8")]
+    NameNotText { name: String },
     #[error("--set {text}: it has to be a setting and a value, as in --set limits.connections=100")]
     NotASetting { text: String },
 }
@@ -60,13 +65,20 @@ impl Layers {
     }
 
     /// The variables whose names begin with `EVENTFOLD_` over it.
-    pub(crate) fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), ConfigError> {
-        let mut variables: Vec<_> = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    pub(crate) fn environment(
+        &mut self,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<(), ConfigError> {
+        let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        let mut variables: Vec<_> = variables.filter(|(name, _)| is_ours(name)).collect();
         variables.sort();
         for (name, text) in variables {
+            let name = name.into_string();
+            let name = name.map_err(|name| ConfigError::NameNotText { name: name.display().to_string() })?;
             if NOT_SETTINGS.contains(&name.as_str()) {
                 continue;
             }
+            let text = text.into_string().map_err(|_| ConfigError::NotText { name: name.clone() })?;
             let of_path = |path: &str| format!("{PREFIX}{}", path.replace('.', "_").to_uppercase()) == name;
             let Some((path, _)) = SETTINGS.iter().find(|(path, _)| of_path(path)) else {
                 let path = name[PREFIX.len()..].to_lowercase();
@@ -164,7 +176,7 @@ mod tests {
     use super::*;
 
     fn env(layers: &mut Layers, name: &str, value: &str) -> Result<(), ConfigError> {
-        layers.environment(std::iter::once((name.to_owned(), value.to_owned())))
+        layers.environment(std::iter::once((name.into(), value.into())))
     }
 
     #[expect(clippy::disallowed_methods, reason = "a configuration is a file")]
