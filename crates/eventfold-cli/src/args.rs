@@ -64,6 +64,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(Token),
     /// Print a script that completes this command in a shell.
+    #[command(after_help = "\
+Examples:
+  eventfold completions bash > ~/.local/share/bash-completion/completions/eventfold
+  eventfold completions fish > ~/.config/fish/completions/eventfold.fish
+  source <(eventfold completions zsh)                  for the shell that is open")]
     Completions {
         /// Which shell.
         shell: Shell,
