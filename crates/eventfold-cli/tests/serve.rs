@@ -4,9 +4,10 @@
 #[allow(dead_code, reason = "each test takes what it needs of it")]
 mod support;
 
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
-use support::{Served, eventfold, printed};
+use support::{Served, eventfold, printed, run};
 
 #[test]
 fn a_client_in_another_language_learns_the_calls_and_makes_them() {
@@ -23,6 +24,39 @@ fn a_client_in_another_language_learns_the_calls_and_makes_them() {
     let (out, err) = printed(&output);
     assert_eq!(out.trim(), "well", "{err}");
     assert!(served.stop());
+}
+
+#[test]
+fn without_a_word_more_it_serves_a_store_of_this_directory_to_this_machine() {
+    let here = SocketAddr::from(([127, 0, 0, 1], 2113));
+    let directory = tempfile::tempdir().unwrap();
+    let serve = || {
+        // Others may take the port at any time: then it is not this server's fault.
+        TcpListener::bind(here).ok()?;
+        Some(Served::of(eventfold().arg("serve").current_dir(directory.path())))
+    };
+    let mut told = Vec::new();
+    let served = loop {
+        match serve() {
+            None => {
+                println!(
+                    "SKIPPED: somebody else listens on {here}, where a server listens unless it is told otherwise"
+                );
+                return;
+            }
+            Some(Ok(served)) => break served,
+            Some(Err(error)) => told.push(error),
+        }
+        assert!(told.len() < 5, "the port is free, and it does not listen: {told:?}");
+    };
+    assert_eq!(served.address, here);
+    run(eventfold().args(["append", "a", "Opened", "--server", "http://127.0.0.1:2113"])).well();
+    assert!(served.stop());
+    let made: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(made, ["eventfold-data"]);
+    // It is where the other commands look for it.
+    let read = run(eventfold().args(["read", "--json"]).current_dir(directory.path())).json();
+    assert_eq!((read.len(), &read[0]["type"]), (1, &serde_json::json!("Opened")));
 }
 
 #[test]

@@ -117,20 +117,33 @@ impl Served {
     /// Serves a store in a directory, at this address.
     pub(crate) fn start_at(address: &str, data: &Path, more: &[&str]) -> Self {
         let mut command = eventfold();
-        command.stdout(Stdio::null());
         command.args(["serve", "--listen", address, "--set", "log.format=json", "--data"]).arg(data).args(more);
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the command can be run");
+        Self::of(&mut command).expect("the server says where it listens")
+    }
+
+    /// Serves as this command says, or tells what it has told before it ended.
+    pub(crate) fn of(serve: &mut Command) -> Result<Self, String> {
+        let command = serve.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command can be run");
         let stderr = child.stderr.take().expect("it is a pipe");
         let mut lines = BufReader::new(stderr).lines();
-        let address = lines.by_ref().map(|line| line.expect("text")).find_map(|line| address_in(&line));
-        let address = address.expect("the server says where it listens");
+        let mut told = Vec::new();
+        let address = lines.by_ref().map(|line| line.expect("text")).find_map(|line| {
+            let address = address_in(&line);
+            told.push(line);
+            address
+        });
+        let Some(address) = address else {
+            child.wait().expect("it is ours");
+            return Err(told.join("\n"));
+        };
         // The pipe has to be read for as long as the server writes.
         let mut rest = lines;
         std::thread::Builder::new()
             .spawn(move || rest.by_ref().for_each(drop))
             .map(drop)
             .expect("the system gives a thread");
-        Self { child, address }
+        Ok(Self { child, address })
     }
 
     /// What clients are told.
@@ -159,7 +172,8 @@ impl Drop for Served {
     }
 }
 
+/// Where the server listens, if this line of its log says so, in either format.
 fn address_in(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("\"address\":\"")?;
-    rest.split_once('"')?.0.parse().ok()
+    let (_, rest) = line.split_once("\"address\":\"").or_else(|| line.split_once(" address="))?;
+    rest.split(['"', ' ']).next()?.parse().ok()
 }
