@@ -41,6 +41,14 @@ impl Progress {
             note(&format!("{}: {done} of {total} {}", self.what, self.unit));
         }
     }
+
+    /// Tells something else meanwhile, on a line without the bar.
+    pub(crate) fn beside(&self, tell: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(tell),
+            None => tell(),
+        }
+    }
 }
 
 impl Drop for Progress {

@@ -184,3 +184,35 @@ fn a_server_verifies_what_it_serves() {
     let told: Value = serde_json::from_str(&verify(&["--json"]).out).unwrap();
     assert_eq!(told["sound"], json!(false));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn long_work_shows_a_bar_on_a_terminal_and_clears_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    filled(&Place::Directory(path("data").into()));
+    let (data, other, restored) = (path("data"), path("other"), path("restored"));
+    let (events, backups) = (path("events.jsonl"), path("backups"));
+    for (command, doing, unit, told) in [
+        (format!("verify --data {data}"), "verifying", "MiB", "nothing is damaged"),
+        (format!("backup --data {data} --to {backups}"), "backing up", "MiB", "up to position 5"),
+        (format!("restore {backups} --data {restored}"), "restoring", "MiB", "up to position 5"),
+        (format!("export --data {data}"), "exporting", "events", "{\"exported_to\":5}"),
+        (format!("export --data {data} > {events}"), "exporting", "events", ""),
+        (format!("import {events} --data {other}"), "importing", "events", "5 events of 2 appends were imported"),
+    ] {
+        let line = format!("{} {command}", env!("CARGO_BIN_EXE_eventfold"));
+        let Some(ran) = support::on_a_terminal(&line, &[]) else {
+            println!("SKIPPED: a terminal needs `script`");
+            return;
+        };
+        let shown = ran.well();
+        // Each time the bar is drawn, its line is cleared before.
+        let parts: Vec<_> = shown.split("\r\u{1b}[2K").collect();
+        let mut bars = parts.iter().flat_map(|part| part.split("\r\n")).filter(|line| line.contains(doing)).peekable();
+        let stands_alone = |bar: &str| bar.starts_with(doing) && bar.contains(unit) && bar.ends_with(')');
+        assert!(bars.peek().is_some() && bars.all(stands_alone), "{command}: {shown:?}");
+        let rest = parts[parts.len() - 1];
+        assert!(rest.contains(told) && !rest.contains(doing), "{command}: {shown:?}");
+    }
+}

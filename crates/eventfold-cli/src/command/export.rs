@@ -53,7 +53,8 @@ pub(crate) async fn run(args: Export) -> Result<(), Failure> {
             }
         }
     }
-    let Written { mut output, next, .. } = written;
+    let Written { mut output, progress, next, .. } = written;
+    drop(progress);
     output.line(&line(&json!({"exported_to": next})))?;
     output.flush()
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(args: Import) -> Result<(), Failure> {
             let first = lines.next()?;
             let (db, opened) = open_directory(&directory, Access::Append)?;
             if opened.created {
-                note(&format!("made a store in {}", directory.display()));
+                lines.progress.beside(|| note(&format!("made a store in {}", directory.display())));
             }
             let mut import = Importing::new(db.writer().clone(), db.reads().clone());
             let imported = async {
@@ -43,6 +43,8 @@ pub(crate) async fn run(args: Import) -> Result<(), Failure> {
                 Err(failure) => import.give_up().await.map_err(Failure::from).and(Err(failure)),
             };
             let closed = db.close().await;
+            // The bar goes before the answer comes.
+            drop(lines);
             let report = report?;
             closed?;
             report

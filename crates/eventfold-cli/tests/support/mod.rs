@@ -177,3 +177,12 @@ fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("\"address\":\"").or_else(|| line.split_once(" address="))?;
     rest.split(['"', ' ']).next()?.parse().ok()
 }
+
+/// What a command line shows on a terminal; nothing where there is no `script` that could be one.
+#[cfg(target_os = "linux")]
+pub(crate) fn on_a_terminal(line: &str, variables: &[(&str, &str)]) -> Option<Ran> {
+    Command::new("script").arg("--version").output().ok()?;
+    let mut script = Command::new("script");
+    script.args(["-qec", line, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
+    Some(run(script.envs(variables.iter().copied()).stdin(Stdio::null())))
+}
