@@ -14,21 +14,7 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error)
 
 /// The directory, made where there is none, for its owner alone, and those that lead to it.
 pub(crate) fn make(path: &Path) -> Result<(), BackupError> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    if path.is_dir() {
-        // Whoever has made it may not have seen to it that it stays.
-        return if names(path)?.is_empty() { sync(parent) } else { Ok(()) };
-    }
-    make(parent)?;
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "rights are Unix'"))]
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(failed("could not make", path)(error)),
-        Ok(()) => sync(parent),
-    }
+    StdDisk::open_or_create(path).map(drop).map_err(|source| BackupError::File { path: path.to_owned(), source })
 }
 
 /// The names of what is in a directory.

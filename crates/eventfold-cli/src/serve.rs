@@ -11,7 +11,7 @@ use crate::config::{Config, Layers, annotated};
 use crate::exit::{Failure, code};
 use crate::output::write_all;
 use crate::signals::{Asked, Signals};
-use crate::target::{Access, make_directory, of_directory};
+use crate::target::{Access, of_directory};
 use crate::telemetry::Telemetry;
 
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
@@ -23,7 +23,6 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     if args.check_config {
         return write_all(b"the settings are right\n");
     }
-    make_directory(&config.data)?;
     crate::block_on(serve(&config))
 }
 

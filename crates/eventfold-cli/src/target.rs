@@ -120,11 +120,7 @@ pub(crate) async fn connect(client: ClientBuilder) -> Result<Client, Failure> {
 /// Opens a directory.
 pub(crate) fn open_directory(directory: &Path, access: Access) -> Result<(EventfoldDb, RecoveryReport), Failure> {
     let read_only = access == Access::Read;
-    let creates = access == Access::Append;
-    if creates {
-        make_directory(directory)?;
-    }
-    let options = Store::builder().read_only(read_only).create_if_missing(creates);
+    let options = Store::builder().read_only(read_only).create_if_missing(access == Access::Append);
     let db = EventfoldDb::builder().store(options).open(directory);
     let db = db.map_err(|error| of_directory(directory, access, error))?;
     let report = db.recovery_report().clone();
@@ -183,18 +179,6 @@ pub(crate) fn directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
     Ok(match named {
         Some(named) => named.to_owned(),
         None => variable("EVENTFOLD_DATA")?.unwrap_or_else(|| DEFAULT_DATA.to_owned()).into(),
-    })
-}
-
-/// The directory of a store, for its owner alone.
-pub(crate) fn make_directory(path: &Path) -> Result<(), Failure> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let made = builder.create(path);
-    made.map_err(|error| {
-        Failure::new(code::FAILED, format!("could not make the directory {}: {error}", path.display()))
     })
 }
 

@@ -24,6 +24,10 @@ fn a_directory_is_created_with_those_above_it() {
     assert_eq!(StdDisk::open(&path).unwrap_err().kind(), IoErrorKind::NotFound);
     let disk = StdDisk::open_or_create(&path).unwrap();
     assert_eq!(disk.path(), path);
+    for made in ["a", "a/b", "a/b/c"] {
+        let rights = std::fs::metadata(directory.path().join(made)).unwrap().permissions().mode();
+        assert_eq!(rights & 0o777, 0o700, "{made} is for its owner alone");
+    }
     disk.create("x").unwrap();
     assert_eq!(StdDisk::open_or_create(&path).unwrap().list().unwrap(), ["x"]);
     // Only the last is missing, and the one above it is empty, as after a crash in between.

@@ -61,8 +61,8 @@ impl StdDisk {
             .map_err(|error| IoError::new(Operation::OpenDirectory, error).with_name(&path.as_ref().to_string_lossy()))
     }
 
-    /// Opens a directory, after creating it and those above it where they are missing. What is created is durable when
-    /// this returns.
+    /// Opens a directory, after creating it and those above it where they are missing: for their owner alone, on systems that
+    /// have such rights. What is created is durable when this returns.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ fn create_directories(path: &Path) -> io::Result<()> {
         }
     }
     for directory in missing.into_iter().rev() {
-        match std::fs::create_dir(directory) {
+        match create_directory(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
@@ -123,6 +123,15 @@ fn create_directories(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Creates a directory, for its owner alone.
+fn create_directory(path: &Path) -> io::Result<()> {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "rights are Unix'"))]
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
