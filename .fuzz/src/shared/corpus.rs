@@ -6,18 +6,27 @@ use std::path::{Path, PathBuf};
 type Targets<'a> = &'a [(&'a str, fn(&[u8]))];
 type Seeds = fn(&str) -> Vec<Vec<u8>>;
 
-fn directory(target: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.fuzz/corpus").join(target)
+fn directory(kind: &str, target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.fuzz").join(kind).join(target)
 }
 
-/// The inputs of a target's corpus, by the names of their files.
+/// The inputs of a target, by the names of their files: its corpus, and what once found something, which stays when the corpus is
+/// made smaller.
 #[expect(clippy::disallowed_methods, reason = "a corpus is a directory of files")]
 pub(crate) fn inputs(target: &str) -> Vec<(String, Vec<u8>)> {
-    let directory = directory(target);
-    let files = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let mut files: Vec<_> = files.map(|file| file.expect("a directory that opens can be listed").path()).collect();
+    let listed = |directory: PathBuf| {
+        let files = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        let files = files.map(|file| file.expect("a directory that opens can be listed").path());
+        let files: Vec<_> = files.collect();
+        assert!(!files.is_empty(), "{} has no inputs", directory.display());
+        files
+    };
+    let mut files = listed(directory("corpus", target));
+    let found = directory("found", target);
+    if found.exists() {
+        files.extend(listed(found));
+    }
     files.sort();
-    assert!(!files.is_empty(), "{} has no inputs", directory.display());
     let read = |file: &PathBuf| std::fs::read(file).expect("a listed file can be read");
     files.iter().map(|file| (file.display().to_string(), read(file))).collect()
 }
@@ -49,7 +58,7 @@ impl Drop for Running {
 #[expect(clippy::disallowed_methods, reason = "a corpus is a directory of files")]
 pub(crate) fn write_the_seeds(targets: Targets<'_>, seeds: Seeds) {
     for (target, _) in targets {
-        let directory = directory(target);
+        let directory = directory("corpus", target);
         std::fs::create_dir_all(&directory).expect("the corpus can be written to");
         for (index, seed) in seeds(target).iter().enumerate() {
             std::fs::write(directory.join(format!("seed-{index:03}")), seed).expect("the corpus can be written to");

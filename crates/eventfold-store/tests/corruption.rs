@@ -158,19 +158,19 @@ fn a_rotten_bit_is_told_or_healed() {
 }
 
 #[test]
-#[ignore = "takes an hour: every byte of the store"]
+#[ignore = "takes a quarter of an hour: every byte of the store"]
 fn every_rotten_bit_of_a_closed_store_is_told_or_healed() {
     every_bit(Ended::Closed);
 }
 
 #[test]
-#[ignore = "takes an hour: every byte of the store"]
+#[ignore = "takes a quarter of an hour: every byte of the store"]
 fn every_rotten_bit_of_a_killed_store_is_told_or_healed() {
     every_bit(Ended::Killed);
 }
 
 #[test]
-#[ignore = "takes an hour: every byte of the store"]
+#[ignore = "takes a quarter of an hour: every byte of the store"]
 fn every_rotten_bit_of_a_store_killed_as_it_rolled_is_told_or_healed() {
     every_bit(Ended::Rolling);
 }
