@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use eventfold_server::ServerOptions;
-use support::Running;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use support::{Running, plain};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -33,11 +31,7 @@ fn document(name: &str) -> String {
 #[tokio::test]
 async fn the_rules_the_dashboard_and_the_table_name_what_is_told() {
     let running = Running::start(ServerOptions::default().address("127.0.0.1:0".parse().unwrap())).await;
-    let mut socket = TcpStream::connect(running.address).await.unwrap();
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut told = String::new();
-    socket.read_to_string(&mut told).await.unwrap();
-    let told = names(&told);
+    let told = names(&plain(running.address, "/metrics").await);
     assert!(told.len() > 15, "{told:?}");
     for name in ["deploy/alerts.yml", "deploy/dashboard.json"] {
         let named = names(&document(name));

@@ -8,8 +8,6 @@ use eventfold_proto::v1;
 use eventfold_proto::v1::event_store_client::EventStoreClient;
 use eventfold_proto::v1::failure::Cause;
 use eventfold_server::{Limits, ServerOptions};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -75,9 +73,7 @@ impl Attacked {
 
     /// A number of `/metrics`.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let page = plain(self.address(), "/metrics").await;
-        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("{name} is in {page}")).parse().unwrap()
+        self.running.metric(name).await
     }
 
     /// Waits until a number of `/metrics` is as it is to be.
@@ -96,16 +92,6 @@ impl Attacked {
         drop(self.neighbour);
         self.running.stop().await;
     }
-}
-
-/// What is answered to a plain request.
-pub(crate) async fn plain(address: SocketAddr, path: &str) -> String {
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    soon(socket.read_to_string(&mut answer)).await.unwrap();
-    answer
 }
 
 /// A call was refused for this limit, with the facts.

@@ -2,7 +2,6 @@
 
 use eventfold_server::{Limits, Role};
 
-use crate::neighbour::plain;
 use crate::peer::{DATA, END_HEADERS, END_STREAM, HEADERS, Peer, call_headers, frame, message};
 use crate::support::{Issuer, Running, append, soon, stream, with};
 
@@ -36,9 +35,9 @@ impl Guarded {
         soon(client.append(with(&self.token, append(stream("neighbour"))))).await.unwrap();
     }
 
-    async fn metric_is(&self, sample: &str) {
-        let has_it = async || plain(self.running.address, "/metrics").await.lines().any(|line| line == sample);
-        soon(async { while !has_it().await {} }).await;
+    /// Waits until nothing of this is left.
+    async fn has_no_more(&self, name: &str) {
+        soon(async { while self.running.metric(name).await != 0 {} }).await;
     }
 }
 
@@ -71,7 +70,7 @@ async fn a_message_longer_than_what_is_asked_is_refused_by_its_head() {
         assert_eq!((answer.call, answer.flags & END_STREAM), (call, END_STREAM), "it is refused");
     }
     guarded.is_unharmed().await;
-    guarded.metric_is("eventfold_request_bytes 0").await;
+    guarded.has_no_more("eventfold_request_bytes").await;
     drop(peer);
     guarded.running.stop().await;
 }
@@ -85,7 +84,7 @@ async fn no_deadline_of_their_own_lets_them_take_longer() {
     peer.write(&frame(DATA, 0, 1, &[0, 0])).await;
     let answer = peer.next_of(HEADERS).await.unwrap();
     assert_eq!((answer.call, answer.flags & END_STREAM), (1, END_STREAM));
-    guarded.metric_is("eventfold_calls 0").await;
+    guarded.has_no_more("eventfold_calls").await;
     guarded.is_unharmed().await;
     drop(peer);
     guarded.running.stop().await;

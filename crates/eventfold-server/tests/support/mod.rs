@@ -13,6 +13,8 @@ use eventfold_proto::v1::event_store_client::EventStoreClient;
 use eventfold_server::{AuthOptions, Grant, Reload, Role, Server, ServerOptions, TokenEntry, TokenFile};
 use prost::Message;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::Request;
@@ -59,11 +61,33 @@ impl Running {
         Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
+    /// A number of `/metrics`.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let page = plain(self.address, "/metrics").await;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is in {page}")).parse().unwrap()
+    }
+
     pub(crate) async fn stop(self) {
+        self.stop_serving().await.close().await.expect("memory can be closed");
+    }
+
+    /// The server ends, and leaves the store open.
+    pub(crate) async fn stop_serving(self) -> EventfoldDb {
         self.stop.send(()).expect("the server runs");
         soon(self.ended).await.expect("the server does not panic");
-        self.db.close().await.expect("memory can be closed");
+        self.db
     }
+}
+
+/// What is answered to a plain request.
+pub(crate) async fn plain(address: SocketAddr, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    soon(socket.read_to_string(&mut answer)).await.unwrap();
+    answer
 }
 
 /// A directory with a file of tokens.
