@@ -19,7 +19,7 @@ use crate::peer::{DATA, HEADERS, Peer, frame, message};
 use crate::support::{append, everything, soon, stream};
 
 /// An append of events of these sizes.
-fn append_of(sizes: &[usize]) -> v1::AppendRequest {
+pub(crate) fn append_of(sizes: &[usize]) -> v1::AppendRequest {
     let mut request = append(stream("offender"));
     let event = |size: &usize| v1::ProposedEvent {
         r#type: "Happened".into(),
@@ -31,7 +31,9 @@ fn append_of(sizes: &[usize]) -> v1::AppendRequest {
 }
 
 /// A session to which more can be said.
-async fn session(attacked: &Attacked) -> (mpsc::Sender<v1::AppendRequest>, Streaming<v1::AppendSessionResponse>) {
+pub(crate) async fn session(
+    attacked: &Attacked,
+) -> (mpsc::Sender<v1::AppendRequest>, Streaming<v1::AppendSessionResponse>) {
     let (requests, taken) = mpsc::channel(1);
     let answers = soon(attacked.client().await.append_session(ReceiverStream::new(taken))).await.unwrap();
     (requests, answers.into_inner())

@@ -1,15 +1,22 @@
 //! How much memory attackers get: the bytes that are allocated in this process, which is the server's and theirs.
 
 use std::alloc::System;
+use std::future::poll_fn;
+use std::pin::pin;
 
-use eventfold_db::{EventfoldDb, Store};
+use eventfold_db::{EventfoldDb, MemoryDirectory, Store};
+use eventfold_proto::v1::append_session_response::Answer;
+use eventfold_tests::HangingDisk;
 use prost::Message;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
+use crate::calls::{append_of, session};
+use crate::connections::{take_places, waiting_call, waiting_calls};
+use crate::floods::{go_on_with_headers, send_no_contents, take_calls_back, take_no_answers};
 use crate::neighbour::{ALONE, Attacked};
 use crate::peer::{DATA, END_HEADERS, END_STREAM, HEADERS, Peer, call_headers, frame, message};
 use crate::readers::fill;
-use crate::support::{append, stream};
+use crate::support::{append, soon, stream};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -21,8 +28,28 @@ fn allocated() -> usize {
 }
 
 /// What a connection and a call take besides what the limits are about, generously.
-const EACH_CONNECTION: usize = 256 << 10;
-const EACH_CALL: usize = 16 << 10;
+pub(crate) const EACH_CONNECTION: usize = 256 << 10;
+pub(crate) const EACH_CALL: usize = 16 << 10;
+
+/// The most that was allocated while this went on, beside what was before. Everybody else here gets a turn between two looks.
+pub(crate) async fn most_during<T>(what: impl Future<Output = T>) -> (usize, T) {
+    let before = allocated();
+    let (mut most, mut what) = (0, pin!(what));
+    let done = poll_fn(|context| {
+        let polled = what.as_mut().poll(context);
+        most = most.max(allocated().saturating_sub(before));
+        context.waker().wake_by_ref();
+        polled
+    });
+    let done = done.await;
+    (most, done)
+}
+
+/// It was no more than that.
+#[track_caller]
+pub(crate) fn is_within(most: usize, bound: usize) {
+    assert!(most < bound, "{most} bytes, and {bound} are allowed");
+}
 
 #[tokio::test]
 pub(crate) async fn readers_who_take_nothing() {
@@ -52,7 +79,7 @@ pub(crate) async fn readers_who_take_nothing() {
     }
     // Eight pages, and what is not taken of those that were sent; a page may be an event larger than is said.
     let bound = READERS * (10 * (PAGE + 2000) * 9 / 8 + (256 << 10) + EACH_CONNECTION + EACH_CALL);
-    assert!(most < bound, "{most} bytes, and {bound} are allowed");
+    is_within(most, bound);
     assert!(bound < READERS * 16_000_000 / 10, "far less than what they have asked for");
     drop(peers);
     attacked.stop().await;
@@ -108,8 +135,7 @@ pub(crate) async fn messages_hold_what_the_limits_say() {
         peers.push(peer);
     }
     attacked.is_unharmed().await;
-    let bound = 2 * REQUESTS + 16 * EACH_CONNECTION;
-    assert!(most < bound, "{most} bytes, and {bound} are allowed");
+    is_within(most, 2 * REQUESTS + 16 * EACH_CONNECTION);
     drop(peers);
     attacked.stop().await;
 }
@@ -133,7 +159,133 @@ async fn many_messages_that_are_tiny() {
         attacked.is_unharmed().await;
         most = most.max(allocated() - before);
     }
-    let bound = 2 * (4 << 20) + 4 * EACH_CONNECTION;
-    assert!(most < bound, "{most} bytes, and {bound} are allowed");
+    is_within(most, 2 * (4 << 20) + 4 * EACH_CONNECTION);
+    attacked.stop().await;
+}
+
+#[tokio::test]
+pub(crate) async fn headers_take_what_one_call_may() {
+    const PEERS: usize = 8;
+    const CALLS: usize = 40;
+    const LARGE: usize = 30_000;
+    let _alone = ALONE.write().await;
+    let mut attacked = Attacked::start_alone(|limits| limits.header_bytes = 8 << 10).await;
+    let (most, ()) = most_during(go_on_with_headers(&mut attacked)).await;
+    is_within(most, 2 * EACH_CONNECTION);
+    // Each call is refused without them; fewer on each connection than it may be refused.
+    let much = "x".repeat(LARGE);
+    let asking = async {
+        let mut peers = Vec::new();
+        for _ in 0..PEERS {
+            let mut peer = Peer::with_window(attacked.address(), 1 << 16).await;
+            for call in (1..).step_by(2).take(CALLS) {
+                peer.write(&waiting_call(call, &[("x-much", &much)])).await;
+            }
+            for _ in 0..CALLS {
+                assert!(peer.next_of(HEADERS).await.is_some(), "each is answered");
+            }
+            peers.push(peer);
+        }
+        attacked.is_unharmed().await;
+        peers
+    };
+    let (most, peers) = most_during(asking).await;
+    is_within(most, PEERS * EACH_CONNECTION);
+    drop(peers);
+    attacked.stop().await;
+}
+
+#[tokio::test]
+pub(crate) async fn floods_of_frames_take_next_to_nothing() {
+    let _alone = ALONE.write().await;
+    let mut attacked = Attacked::start_alone(|limits| limits.pending_resets = 8).await;
+    let (most, ()) = most_during(take_calls_back(&mut attacked)).await;
+    is_within(most, 2 * EACH_CONNECTION);
+    let (most, ()) = most_during(send_no_contents(&mut attacked)).await;
+    is_within(most, 2 * EACH_CONNECTION);
+    let (most, ()) = most_during(take_no_answers(&mut attacked)).await;
+    // What the neighbour appends meanwhile, hundreds of times, is in memory too.
+    is_within(most, 8 * EACH_CONNECTION);
+    attacked.stop().await;
+}
+
+#[tokio::test]
+pub(crate) async fn connections_take_what_their_number_says() {
+    const CONNECTIONS: usize = 32;
+    const MORE: usize = 400;
+    let _alone = ALONE.write().await;
+    let mut attacked = Attacked::start_alone(|limits| limits.connections = u32::try_from(CONNECTIONS).unwrap()).await;
+    let (most, peers) = most_during(take_places(&mut attacked, CONNECTIONS - 1, MORE)).await;
+    is_within(most, CONNECTIONS * EACH_CONNECTION);
+    drop(peers);
+    attacked.stop().await;
+}
+
+#[tokio::test]
+pub(crate) async fn calls_take_what_their_number_says() {
+    const CALLS: usize = 64;
+    const PEERS: usize = 8;
+    const EACH: usize = 250;
+    let _alone = ALONE.write().await;
+    let attacked = Attacked::start_alone(|limits| limits.calls = u32::try_from(CALLS).unwrap()).await;
+    let calls = waiting_calls(EACH);
+    let asking = async {
+        let refused = "eventfold_failed_calls_total{code=\"resource_exhausted\"}";
+        let mut peers = Vec::new();
+        for number in 1..=PEERS {
+            let mut peer = Peer::with_window(attacked.address(), 1 << 16).await;
+            peer.write(&calls).await;
+            peers.push(peer);
+            attacked.until(refused, |refused| refused == (number * EACH - CALLS) as u64).await;
+        }
+        assert_eq!(attacked.metric("eventfold_calls").await, CALLS as u64);
+        peers
+    };
+    let (most, peers) = most_during(asking).await;
+    // A connection keeps the room that it has once made for its calls, also for those that were refused.
+    is_within(most, CALLS * EACH_CALL + 2 * PEERS * EACH_CONNECTION);
+    drop(peers);
+    attacked.until("eventfold_calls", |calls| calls == 0).await;
+    attacked.stop().await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_session_takes_what_it_may_though_the_disk_hangs() {
+    const SESSION: usize = 256 << 10;
+    const APPEND: usize = 64 << 10;
+    const OFFERED: usize = 500;
+    let _alone = ALONE.write().await;
+    let disk = HangingDisk::new(MemoryDirectory::new().disk());
+    let db = EventfoldDb::builder().open_on(disk.disk()).unwrap();
+    let attacked = Attacked::start_on(|limits| limits.session_bytes = u32::try_from(SESSION).unwrap(), db).await;
+    let (requests, mut answers) = session(&attacked).await;
+    disk.hang();
+    let offering = async {
+        for _ in 0..OFFERED {
+            requests.send(append_of(&[APPEND])).await.unwrap();
+        }
+    };
+    let others = async {
+        attacked.until("eventfold_queued_requests", |queued| queued >= (SESSION / APPEND) as u64).await;
+        // What more is let in comes before so many others were answered.
+        for _ in 0..200 {
+            attacked.metric("eventfold_queued_requests").await;
+        }
+    };
+    let (most, ()) = most_during(async {
+        tokio::select! {
+            () = offering => {}
+            () = others => {}
+        }
+    })
+    .await;
+    // What the session holds, what the connection does that it has not looked at, and as much that the client has not sent.
+    is_within(most, 2 * SESSION + (2 << 20) + 2 * EACH_CONNECTION);
+    disk.go_on();
+    drop(requests);
+    while let Some(answer) = soon(answers.message()).await.unwrap() {
+        assert!(matches!(answer.answer, Some(Answer::Appended(_))), "{answer:?}");
+    }
+    drop(answers);
     attacked.stop().await;
 }
