@@ -14,6 +14,7 @@ mod peer;
 mod readers;
 mod strangers;
 mod times;
+mod writer;
 
 use std::collections::BTreeSet;
 
@@ -59,12 +60,17 @@ const TESTS: &[(&str, Tests)] = &[
     ("keepalive_ms", &[times::who_shows_no_sign_of_life]),
     ("pending_resets", &[floods::calls_that_are_taken_back_at_once, memory::floods_of_frames_take_next_to_nothing]),
     ("shutdown_ms", &[times::the_end_does_not_wait_for_those_who_go_on]),
+    ("writer.max_requests", &[writer::appends_beyond_those_that_the_writer_holds_wait]),
+    ("writer.max_bytes", &[writer::appends_beyond_the_bytes_that_the_writer_holds_wait]),
 ];
 
 #[test]
 fn every_limit_has_somebody_who_goes_beyond_it() {
     let limits = Table::try_from(Limits::default()).unwrap();
-    let limits: BTreeSet<_> = limits.keys().map(String::as_str).collect();
-    assert_eq!(TESTS.iter().map(|(limit, _)| *limit).collect::<BTreeSet<_>>(), limits);
+    // The writer's are settings as well, and the file that shows all settings is compared with them elsewhere.
+    let settings: Table = include_str!("../../../../docs/eventfold.toml").parse().unwrap();
+    let writer = settings["writer"].as_table().unwrap().keys().map(|setting| format!("writer.{setting}"));
+    let limits: BTreeSet<_> = limits.keys().cloned().chain(writer).collect();
+    assert_eq!(TESTS.iter().map(|(limit, _)| (*limit).to_owned()).collect::<BTreeSet<_>>(), limits);
     assert!(TESTS.iter().all(|(_, tests)| !tests.is_empty()));
 }

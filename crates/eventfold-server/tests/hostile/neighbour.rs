@@ -66,6 +66,11 @@ impl Attacked {
     /// The neighbour appends and reads as before.
     pub(crate) async fn is_unharmed(&mut self) {
         self.appends().await;
+        self.reads().await;
+    }
+
+    /// The neighbour reads what it has appended.
+    pub(crate) async fn reads(&mut self) {
         let from_version = Some(self.appended - 1);
         let asked = v1::ReadStreamRequest { stream: Some(stream("neighbour")), from_version, ..Default::default() };
         assert_eq!(soon(self.neighbour.read_stream(asked)).await.unwrap().into_inner().events.len(), 1);
