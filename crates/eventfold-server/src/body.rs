@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use eventfold_proto::convert::Failed;
 use eventfold_proto::v1::failure::Cause;
 use eventfold_proto::v1::{Advice, LimitExceeded};
@@ -28,16 +28,55 @@ pub(crate) struct Counted<B> {
     /// Of messages that are whole.
     whole: VecDeque<Bytes>,
     /// Of the message after them.
-    begun: VecDeque<Bytes>,
+    begun: Begun,
     /// Ready when the first message has to be there.
     late: Option<BoxFuture<'static, ()>>,
+}
+
+/// A message as far as it has come.
+#[derive(Default)]
+struct Begun {
+    parts: VecDeque<Bytes>,
+    /// What came last in small pieces, in one: a peer may send a byte at a time, and each would take many to keep.
+    small: BytesMut,
+    /// Of all of it.
+    bytes: u64,
+}
+
+/// From so many bytes on, keeping a piece costs little beside what it holds.
+const PIECE_BYTES: usize = 4096;
+
+impl Begun {
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len() as u64;
+        if piece.len() < PIECE_BYTES {
+            self.small.extend_from_slice(&piece);
+        } else {
+            self.gather();
+            self.parts.push_back(piece);
+        }
+    }
+
+    fn gather(&mut self) {
+        if !self.small.is_empty() {
+            self.parts.push_back(std::mem::take(&mut self.small).freeze());
+        }
+    }
+
+    /// It ends with this piece: all of it goes there, and another may begin.
+    fn end(&mut self, last: Bytes, whole: &mut VecDeque<Bytes>) {
+        self.gather();
+        whole.append(&mut self.parts);
+        whole.push_back(last);
+        self.bytes = 0;
+    }
 }
 
 impl<B> Counted<B> {
     /// With messages of up to so many bytes; larger ones are passed on for their head to be refused.
     pub(crate) fn new(body: B, charge: Arc<Charge>, max: u64, message_bytes: u32) -> Self {
         let framing = Framing::new(message_bytes);
-        Self { body, charge, max, framing, whole: VecDeque::new(), begun: VecDeque::new(), late: None }
+        Self { body, charge, max, framing, whole: VecDeque::new(), begun: Begun::default(), late: None }
     }
 
     /// For a call that may take as long as it does once it is known what is asked.
@@ -51,14 +90,11 @@ impl<B> Counted<B> {
             return Err(too_much("limits.request_bytes", count, self.max).into());
         }
         if let Some(border) = self.framing.last_border(&data) {
-            self.whole.append(&mut self.begun);
-            self.whole.push_back(data.split_to(border));
+            self.begun.end(data.split_to(border), &mut self.whole);
             self.late = None;
         }
-        if !data.is_empty() {
-            self.begun.push_back(data);
-        }
-        self.charge.begin(self.begun.iter().map(|part| part.len() as u64).sum());
+        self.begun.push(data);
+        self.charge.begin(self.begun.bytes);
         Ok(())
     }
 }
@@ -84,9 +120,9 @@ where
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => return Poll::Ready(Some(Err(Status::from_error(Box::new(error))))),
-                None if self.begun.is_empty() => return Poll::Ready(None),
+                None if self.begun.bytes == 0 => return Poll::Ready(None),
                 None => {
-                    self.begun.clear();
+                    self.begun = Begun::default();
                     let message = "the request ends within a message";
                     return Poll::Ready(Some(Err(Status::invalid_argument(message))));
                 }
@@ -99,7 +135,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.whole.is_empty() && self.begun.is_empty() && self.body.is_end_stream()
+        self.whole.is_empty() && self.begun.bytes == 0 && self.body.is_end_stream()
     }
 }
 

@@ -210,6 +210,28 @@ pub(crate) async fn floods_of_frames_take_next_to_nothing() {
 }
 
 #[tokio::test]
+pub(crate) async fn a_message_in_single_bytes_takes_what_it_counts_for() {
+    const BYTES: u64 = 20_000;
+    let _alone = ALONE.write().await;
+    let attacked = Attacked::start_alone(|_| {}).await;
+    let mut peer = Peer::with_window(attacked.address(), 1 << 16).await;
+    let sending = async {
+        peer.begin(1, "/eventfold.v1.EventStore/Append").await;
+        peer.write(&frame(DATA, 0, 1, &message(&vec![0; 500_000])[..5])).await;
+        // As fast as they are looked at: faster would be a flood.
+        for sent in (0..BYTES).step_by(1000) {
+            attacked.until("eventfold_request_bytes", |bytes| bytes >= sent).await;
+            peer.write(&frame(DATA, 0, 1, &[0]).repeat(1000)).await;
+        }
+        attacked.until("eventfold_request_bytes", |bytes| bytes >= BYTES).await;
+    };
+    let (most, ()) = most_during(sending).await;
+    is_within(most, 2 * EACH_CONNECTION);
+    drop(peer);
+    attacked.stop().await;
+}
+
+#[tokio::test]
 pub(crate) async fn connections_take_what_their_number_says() {
     const CONNECTIONS: usize = 32;
     const MORE: usize = 400;
