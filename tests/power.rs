@@ -9,6 +9,7 @@
 use std::process::Command;
 
 use eventfold_tests::dying::{PoweredDisk, Saga, Tally, asked_for, live_if_told};
+use eventfold_tests::tell;
 
 /// How many lives there are where nothing else is asked for.
 const LIVES: u64 = 20;
@@ -44,7 +45,7 @@ fn with_mounts_of_its_own(test: &str) {
 }
 
 fn skip(missing: &str) {
-    println!("SKIPPED: cutting power needs root, loop devices, ext4 and Perl: {missing}");
+    tell(&format!("SKIPPED: cutting power needs root, loop devices, ext4 and Perl: {missing}"));
 }
 
 #[test]
@@ -59,9 +60,7 @@ fn what_was_told_before_power_was_cut_is_there() {
         let seed = seed + done;
         let disk = match PoweredDisk::new(if seed.is_multiple_of(2) { 1024 } else { 4096 }) {
             Ok(disk) => disk,
-            Err(missing) => {
-                return println!("SKIPPED: cutting power needs root, loop devices, ext4 and Perl: {missing}");
-            }
+            Err(missing) => return skip(&missing),
         };
         let lives_here = LIVES_OF_A_STORE.min(lives - done);
         Saga::new(disk, seed).live_through(lives_here, &mut tally);

@@ -2,58 +2,69 @@
 //!
 //! strace does both. It counts the calls of each thread, so there is one client, and each life is lived with the store's own
 //! thread and without. A store that is made, one that was killed and one that was closed are worked on until the call that is to
-//! be struck comes no more: with `EVENTFOLD_SYSCALLS=1`. Without it some of that is done.
+//! be struck comes no more: with `EVENTFOLD_SYSCALLS=1`; every so many of them with another number. Without it a few calls of
+//! each kind are struck. A kind of which none is struck fails the test: a name that the store never calls would pass unseen.
 
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it does not expect has failed")]
 
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::process::{Command, Stdio};
 
-use eventfold_tests::dying::{Breach, Directory, Fate, Saga, Tally, When, asked_for, live_if_told};
+use eventfold_tests::dying::{Breach, Directory, Ended, Fate, Saga, Tally, When, asked_for, live_if_told};
+use eventfold_tests::{strace_lacks, tell};
 
-/// Every so many calls are struck, in one of the ways to live, where nothing else is asked for.
-const STEP: u64 = 23;
+/// How many calls of each kind are struck, in one of the ways to live, where nothing else is asked for.
+const SAMPLE: u64 = 2;
 
 /// Enough for two or three segments.
 const TURNS: u16 = 30;
 
-/// The calls that change something, or decide what is changed.
+/// The calls that change something, or decide what is changed, by the names that the kernel has for them on x86-64.
 const CALLS: [&str; 14] = [
     "pwrite64",
-    "pwritev",
     "fdatasync",
     "fsync",
     "fallocate",
     "ftruncate",
-    "rename",
-    "unlink",
+    "renameat",
+    "unlinkat",
     "openat",
     "flock",
     "mkdir",
     "close",
     "getdents64",
+    "newfstatat",
     "statx",
 ];
 
 /// Calls that fail, and how.
-const ERRORS: [(&str, &str); 17] = [
+const ERRORS: [(&str, &str); 25] = [
     ("fdatasync", "EIO"),
     ("fdatasync", "EINTR"),
     ("fsync", "EIO"),
-    ("pwritev", "EIO"),
-    ("pwritev", "ENOSPC"),
+    ("fsync", "EINTR"),
     ("pwrite64", "EIO"),
     ("pwrite64", "ENOSPC"),
     ("fallocate", "ENOSPC"),
     ("fallocate", "EIO"),
     ("fallocate", "EOPNOTSUPP"),
     ("ftruncate", "EIO"),
-    ("rename", "EIO"),
-    ("unlink", "EIO"),
+    ("renameat", "EIO"),
+    ("renameat", "ENOSPC"),
+    ("unlinkat", "EIO"),
     ("openat", "EMFILE"),
     ("openat", "EIO"),
+    ("openat", "ENOSPC"),
+    ("flock", "EIO"),
+    ("mkdir", "EIO"),
+    ("mkdir", "ENOSPC"),
+    ("close", "EIO"),
     ("pread64", "EIO"),
     ("getdents64", "EIO"),
+    ("newfstatat", "EIO"),
+    ("statx", "EIO"),
+    ("statx", "EACCES"),
 ];
 
 /// What the other tests start. By itself it does nothing.
@@ -64,100 +75,183 @@ fn the_child() {
 
 /// What keeps strace from being used, if something does.
 fn missing() -> Option<String> {
-    let mut trace = Command::new("strace");
-    trace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=pwritev:error=EIO:when=1", "true"]);
-    match trace.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Some(error.to_string()),
-    }
+    strace_lacks(&["-e", &trace_of(&all_calls()), "-e", INJECTS_NOTHING])
 }
 
-/// A store, and what it is called.
-type Beginning = (&'static str, Saga<Directory>);
+/// What is asked of strace to see whether it can do it: `true` has nothing to sync.
+const INJECTS_NOTHING: &str = "inject=fdatasync:error=EIO:when=1";
 
-/// The stores to begin with: none, one that was killed while several clients wrote, and one that was closed.
-fn beginnings() -> Vec<Beginning> {
+fn all_calls() -> Vec<&'static str> {
+    CALLS.into_iter().chain(ERRORS.iter().map(|(call, _)| *call)).collect()
+}
+
+fn trace_of(calls: &[&str]) -> String {
+    format!("trace={}", calls.join(","))
+}
+
+/// A store to begin with, and how it is worked on.
+struct Way {
+    /// What the store is called.
+    name: &'static str,
+    from: Saga<Directory>,
+    /// Whether the store has a thread of its own.
+    background: bool,
+    /// How often each call is made by the thread that makes most of them, where that was counted.
+    counts: BTreeMap<String, u64>,
+}
+
+/// All of them: with no store, with one that was killed while several clients wrote, and with one that was closed.
+fn ways() -> Vec<Way> {
     let mut killed = Saga::new(Directory::new(), 1);
     for lines in [200, 300, 150] {
         killed.live(&[], (3, 60, true), Fate { when: When::Lines(lines), spins: 500 }).unwrap();
     }
     let mut closed = killed.on(Directory::copy);
     closed.live(&[], (1, 10, true), Fate::NONE).unwrap();
-    vec![("none", Saga::new(Directory::new(), 1)), ("killed", killed), ("closed", closed)]
+    let beginnings = [("none", Saga::new(Directory::new(), 1)), ("killed", killed), ("closed", closed)];
+    let ways = beginnings.iter().flat_map(|(name, from)| {
+        let way = |background| Way { name, from: from.on(Directory::copy), background, counts: BTreeMap::new() };
+        [way(false), way(true)]
+    });
+    ways.collect()
 }
 
-/// Every `step`th call is struck in this way, in each way to live, until it comes no more. With large steps, in one of them.
-fn strike_each(beginnings: &[Beginning], call: &str, how: &str, step: u64, tally: &mut Tally) {
-    let ways = beginnings.iter().flat_map(|beginning| [(beginning, false), (beginning, true)]);
-    let (choice, of) = (call.len() + how.len(), 2 * beginnings.len());
-    for (way, ((name, from), background)) in ways.enumerate() {
-        if step > 1 && way != choice % of {
-            continue;
+/// Which calls are struck.
+enum Which {
+    /// The first and every so many after it, in each way, until it comes no more.
+    Every(usize),
+    /// A few in the midst of as many as there are, in one way.
+    Sample,
+}
+
+/// The ways, and which calls are struck in them, as the environment asks for.
+fn plan() -> (Vec<Way>, Which) {
+    let mut ways = ways();
+    match asked_for("EVENTFOLD_SYSCALLS", 0) {
+        0 => {
+            for way in &mut ways {
+                way.counts = way.count();
+            }
+            (ways, Which::Sample)
         }
-        // Not the same one of each step for all calls.
-        let first = 1 + choice as u64 % step;
-        for number in (first..).step_by(usize::try_from(step).unwrap()) {
-            let mut saga = from.on(Directory::copy);
-            let struck = strike(&mut saga, background, (call, how, number)).and_then(|struck| {
-                for failure in saga.ledger.failures() {
-                    tally.add(failure.name(), 1);
-                }
-                saga.look_at(number.is_multiple_of(5), tally)?;
-                Ok(struck)
-            });
-            match struck {
-                Ok(true) => tally.add("struck", 1),
-                Ok(false) => break,
-                Err(breach) => {
-                    let kept = saga.keep();
-                    panic!("{call}:{how} {number}, background {background}, a store {name}, {kept}: {breach:?}")
-                }
+        step => (ways, Which::Every(usize::try_from(step).unwrap())),
+    }
+}
+
+/// Strikes calls of one kind in one manner, the `row`th of all that is done, and adds what comes of it.
+fn strike_some((ways, which): &(Vec<Way>, Which), row: usize, call: &str, how: &str, all: &mut Tally) {
+    let mut tally = Tally::default();
+    match which {
+        Which::Every(step) => {
+            for way in ways {
+                let mut numbers = (1..).step_by(*step);
+                while way.strike_and_look((call, how, numbers.next().unwrap()), &mut tally) {}
+            }
+        }
+        Which::Sample => {
+            let count = |way: &Way| way.counts.get(call).copied().unwrap_or(0);
+            let making: Vec<_> = ways.iter().filter(|way| count(way) > 0).collect();
+            assert!(!making.is_empty(), "{call} is never called");
+            let way = making[row % making.len()];
+            let mut numbers: Vec<_> = (0..SAMPLE).map(|n| 1 + count(way) * (2 * n + 1) / (2 * SAMPLE)).collect();
+            numbers.dedup();
+            for number in numbers {
+                way.strike_and_look((call, how, number), &mut tally);
             }
         }
     }
+    println!("{call}, {how}: {tally}");
+    assert!(tally.of("struck") > 0, "no {call} was struck with {how}");
+    all.add_all(&tally);
 }
 
-/// A life in which this call is struck. Whether it was.
-fn strike(saga: &mut Saga<Directory>, background: bool, call: (&str, &str, u64)) -> Result<bool, Breach> {
-    let (call, how, number) = call;
-    let calls = tempfile::NamedTempFile::new().unwrap();
-    let file = calls.path().display().to_string();
-    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{how}:when={number}"));
-    let program = ["strace", "-f", "-qq", "-o", &file, "-e", &trace, "-e", &inject].map(str::to_owned);
-    saga.ledger.troubled = how.starts_with("error");
-    let ended = saga.live(&program, (1, TURNS, background), Fate::NONE)?;
-    let mut text = String::new();
-    calls.reopen().and_then(|mut file| file.read_to_string(&mut text)).unwrap();
-    let struck = !ended.status.success() || text.contains("INJECTED");
-    if !struck && !saga.ledger.is_closed() {
-        return Err(Breach::Report("a child to whom nothing was done did not close its store".to_owned()));
+impl Way {
+    /// Counts the calls of a life in which nothing is struck.
+    fn count(&self) -> BTreeMap<String, u64> {
+        let mut saga = self.from.on(Directory::copy);
+        let (ended, text) = self.live(&mut saga, &["-e", &trace_of(&all_calls())]).unwrap();
+        assert!(ended.status.success() && saga.ledger.is_closed(), "nothing was done to it");
+        let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+        for line in text.lines() {
+            // A call that another thread interrupts is two lines, of which the second has no such beginning.
+            if let Some((thread, (call, _))) =
+                line.split_once(' ').and_then(|(thread, rest)| Some((thread, rest.trim_start().split_once('(')?)))
+            {
+                *counts.entry((call.to_owned(), thread)).or_default() += 1;
+            }
+        }
+        let mut most: BTreeMap<String, u64> = BTreeMap::new();
+        for ((call, _), count) in counts {
+            let most = most.entry(call).or_default();
+            *most = count.max(*most);
+        }
+        most
     }
-    Ok(struck)
+
+    /// A life in which this call is struck, and what is left of it. Whether it was struck.
+    fn strike_and_look(&self, (call, how, number): (&str, &str, u64), tally: &mut Tally) -> bool {
+        let mut saga = self.from.on(Directory::copy);
+        let struck = self.strike(&mut saga, (call, how, number)).and_then(|struck| {
+            for failure in saga.ledger.failures() {
+                tally.add(failure.name(), 1);
+            }
+            saga.look_at(number.is_multiple_of(5), tally)?;
+            Ok(struck)
+        });
+        let struck = struck.unwrap_or_else(|breach| {
+            let (Self { name, background, .. }, kept) = (self, saga.keep());
+            panic!("{call}:{how} {number}, background {background}, a store {name}, {kept}: {breach:?}")
+        });
+        tally.add("struck", u64::from(struck));
+        struck
+    }
+
+    fn strike(&self, saga: &mut Saga<Directory>, (call, how, number): (&str, &str, u64)) -> Result<bool, Breach> {
+        let inject = format!("inject={call}:{how}:when={number}");
+        saga.ledger.troubled = how.starts_with("error");
+        let (ended, text) = self.live(saga, &["-e", &trace_of(&[call]), "-e", &inject])?;
+        let struck = !ended.status.success() || text.contains("INJECTED");
+        if !struck && !saga.ledger.is_closed() {
+            return Err(Breach::Report("a child to whom nothing was done did not close its store".to_owned()));
+        }
+        Ok(struck)
+    }
+
+    /// A life under strace, which does what it is told and writes down the calls.
+    fn live(&self, saga: &mut Saga<Directory>, told: &[&str]) -> Result<(Ended, String), Breach> {
+        let calls = tempfile::NamedTempFile::new().unwrap();
+        let file = calls.path().display().to_string();
+        let program: Vec<_> =
+            ["strace", "-f", "-qq", "-o", &file].iter().chain(told).map(|word| (*word).to_owned()).collect();
+        let ended = saga.live(&program, (1, TURNS, self.background), Fate::NONE)?;
+        let mut text = String::new();
+        calls.reopen().and_then(|mut file| file.read_to_string(&mut text)).unwrap();
+        Ok((ended, text))
+    }
 }
 
 #[test]
 fn a_process_may_be_killed_at_any_system_call() {
     if let Some(missing) = missing() {
-        return println!("SKIPPED: being killed at a system call needs strace, and to be allowed to use it: {missing}");
+        let needs = "needs strace, and to be allowed to use it";
+        return tell(&format!("SKIPPED: being killed at a system call {needs}: {missing}"));
     }
-    let (step, beginnings) = (asked_for("EVENTFOLD_SYSCALLS", STEP), beginnings());
-    for call in CALLS {
-        let mut tally = Tally::default();
-        strike_each(&beginnings, call, "signal=SIGKILL", step, &mut tally);
-        println!("killed at every {step}th {call}: {tally}");
+    let (plan, mut all) = (plan(), Tally::default());
+    for (row, call) in CALLS.into_iter().enumerate() {
+        strike_some(&plan, row, call, "signal=SIGKILL", &mut all);
     }
+    println!("all that were killed: {all}");
 }
 
 #[test]
 fn any_system_call_may_fail() {
     if let Some(missing) = missing() {
-        return println!("SKIPPED: system calls that fail need strace, and to be allowed to use it: {missing}");
+        let needs = "need strace, and to be allowed to use it";
+        return tell(&format!("SKIPPED: system calls that fail {needs}: {missing}"));
     }
-    let (step, beginnings) = (asked_for("EVENTFOLD_SYSCALLS", STEP), beginnings());
-    for (call, error) in ERRORS {
-        let mut tally = Tally::default();
-        strike_each(&beginnings, call, &format!("error={error}"), step, &mut tally);
-        println!("{error} at every {step}th {call}: {tally}");
+    let (plan, mut all) = (plan(), Tally::default());
+    for (row, (call, error)) in ERRORS.into_iter().enumerate() {
+        strike_some(&plan, row, call, &format!("error={error}"), &mut all);
     }
+    println!("all to whom a call failed: {all}");
 }

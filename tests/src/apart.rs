@@ -1,13 +1,14 @@
 //! Tests that need a process to themselves: for limits that they lower, for file systems that they mount, for rights that
 //! they give up.
 
-use std::io::Write as _;
+use std::env;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, io};
 
 use rustix::process::{Signal, geteuid, getpid, kill_process};
+
+use crate::aloud::tell;
 
 /// Which test the process is for.
 const TEST: &str = "EVENTFOLD_TEST_APART";
@@ -126,9 +127,4 @@ pub fn have_killed(test: &str, directory: &Path) {
 pub fn die() -> ! {
     kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
     unreachable!("it was killed");
-}
-
-/// Past what captures a test's output: what was not tested is seen.
-fn tell(line: &str) {
-    writeln!(io::stderr(), "{line}").expect("there is somewhere to write errors");
 }

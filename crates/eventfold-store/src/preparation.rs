@@ -113,6 +113,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_filled_is_durable_so_that_no_commits_sync_has_to_write_it() {
+        let sim = SimDisk::new(SimOptions::new(1));
+        let disk: Arc<dyn Disk> = sim.attach();
+        let prepared = prepare(&disk, SegmentHeader::new(uuid::Uuid::nil(), 1, 7)).unwrap();
+        let before = sim.operations();
+        prepared.fill_step();
+        assert!(sim.operations() > before, "zeroes were written");
+        assert_eq!(sim.unsynced(), []);
+    }
+
+    #[test]
     fn nothing_is_filled_any_more_once_frames_may_stand_there() {
         let sim = SimDisk::new(SimOptions::new(1));
         let disk: Arc<dyn Disk> = sim.attach();

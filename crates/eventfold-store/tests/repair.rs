@@ -268,8 +268,10 @@ fn footers_that_contradict_each_other_are_made_again_and_no_event_is_lost() {
     let before = whole.operations();
     let cut = repair_on(whole.attach(), &accept(), |_| {}).unwrap().cut.unwrap();
     assert_eq!((cut.position, cut.events_lost), (base.position(), 0));
-    serves_a_prefix(&base, &whole.fork(), base.position(), "not cut");
-    for operation in (0..whole.operations() - before).step_by(5) {
+    let operations = whole.operations() - before;
+    whole.crash(&Keep::Nothing);
+    serves_a_prefix(&base, &whole, base.position(), "not cut");
+    for operation in (0..operations).step_by(5) {
         for keep in [Keep::Nothing, Keep::Everything, Keep::Seeded] {
             let (sim, what) = (sim.fork(), format!("cut before operation {operation}, {keep:?}"));
             sim.inject(When::at(operation + 1), Fault::Die);
@@ -277,6 +279,7 @@ fn footers_that_contradict_each_other_are_made_again_and_no_event_is_lost() {
             sim.clear_faults();
             sim.crash(&keep);
             repair_on(sim.attach(), &accept(), |_| {}).unwrap_or_else(|error| panic!("{what}: {error}"));
+            sim.crash(&Keep::Nothing);
             serves_a_prefix(&base, &sim, base.position(), &what);
         }
     }

@@ -25,7 +25,7 @@ pub trait Ground {
     fn keep(&mut self) -> PathBuf;
 }
 
-/// A directory whose processes are killed.
+/// A directory whose processes are killed. The store is in one below it, which its first process has to make.
 #[derive(Debug)]
 pub struct Directory {
     directory: TempDir,
@@ -49,7 +49,7 @@ impl Directory {
     #[must_use]
     pub fn copy(&self) -> Self {
         let copy = Self::new();
-        copy_files(self.directory.path(), copy.directory.path()).expect("a directory can be copied");
+        copy_files(&self.path(), &copy.path()).expect("a directory can be copied");
         copy
     }
 }
@@ -62,6 +62,10 @@ impl Default for Directory {
 
 #[expect(clippy::disallowed_methods, reason = "it copies a store as it lies there, whatever it is")]
 fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    if !from.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         std::fs::copy(entry.path(), to.join(entry.file_name()))?;
@@ -71,7 +75,7 @@ fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
 
 impl Ground for Directory {
     fn path(&self) -> PathBuf {
-        self.directory.path().to_owned()
+        self.directory.path().join("store")
     }
 
     fn strike(&mut self, child: &mut Child, _: &mut Random) {

@@ -38,6 +38,11 @@ impl Tally {
         *self.0.entry(what).or_default() += times;
     }
 
+    /// All that has happened elsewhere has happened here too.
+    pub fn add_all(&mut self, other: &Self) {
+        other.0.iter().for_each(|(what, times)| self.add(what, *times));
+    }
+
     /// How often it has happened.
     pub fn of(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or(0)
