@@ -93,12 +93,14 @@ pub enum Failure {
     Full,
     /// What it depends on could not be read, and nothing of it was asked of the log.
     Unread,
+    /// A file that it needs could not be made or enlarged, and nothing of it is there.
+    Unmade,
     /// Something that no child should meet.
     Other,
 }
 
 impl Failure {
-    const ALL: [Self; 5] = [Self::Unknown, Self::Poisoned, Self::Full, Self::Unread, Self::Other];
+    const ALL: [Self; 6] = [Self::Unknown, Self::Poisoned, Self::Full, Self::Unread, Self::Unmade, Self::Other];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -107,6 +109,7 @@ impl Failure {
             Self::Poisoned => "poisoned",
             Self::Full => "full",
             Self::Unread => "unread",
+            Self::Unmade => "unmade",
             Self::Other => "other",
         }
     }
@@ -118,6 +121,7 @@ impl Failure {
             Error::Poisoned { .. } => Self::Poisoned,
             Error::StorageFull { .. } => Self::Full,
             Error::Read(_) => Self::Unread,
+            Error::Io(_) => Self::Unmade,
             _ => Self::Other,
         }
     }

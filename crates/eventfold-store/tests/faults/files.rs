@@ -2,7 +2,7 @@
 
 use eventfold_io::sim::{FailedPages, Fault, FaultKind, Keep, SimDisk, When};
 use eventfold_io::{Access, IoErrorKind, Operation};
-use eventfold_store::{Error, Healed, verify_on};
+use eventfold_store::{Error, ErrorKind, Healed, verify_on};
 
 use crate::image;
 use crate::support::failing::{EIO, append, failed_sync, new_disk, open, reopens_for_good};
@@ -95,6 +95,31 @@ fn a_segment_that_was_prepared_only_when_it_was_needed_is_missed_when_it_is_gone
     let error = open(&sim).unwrap_err();
     assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
     assert_eq!(reopens_for_good(&whole).len(), 2);
+}
+
+#[test]
+fn an_append_whose_segment_can_not_be_made_is_refused_alone() {
+    for operation in [Operation::Create, Operation::Allocate, Operation::Write, Operation::SyncAll] {
+        let sim = new_disk(1);
+        sim.inject(When::on(operation).of("0000000001.segment").always(), Fault::Fail(EIO));
+        let mut store = open(&sim).unwrap();
+        let mut kept = append(&mut store, 0, 30_000).unwrap();
+        for again in 0..2 {
+            let error = append(&mut store, 1, 30_000).unwrap_err();
+            let Error::Io(io) = &error else { panic!("{operation:?}, {again}: {error:?}") };
+            assert_eq!((io.kind(), io.operation(), io.name()), (EIO, operation, Some("0000000001.segment")));
+            assert_eq!(error.kind(), ErrorKind::Operator);
+            assert_eq!(check(&store), kept, "nothing of it is there");
+        }
+        // What has room goes on, and all else when the device works again.
+        kept.extend(append(&mut store, 2, 100).unwrap());
+        sim.clear_faults();
+        kept.extend(append(&mut store, 1, 30_000).unwrap());
+        assert_eq!(check(&store), kept);
+        drop(store);
+        sim.crash(&Keep::Nothing);
+        assert_eq!(reopens_for_good(&sim), kept, "{operation:?}");
+    }
 }
 
 #[test]
