@@ -42,11 +42,11 @@ fn directories_are_durable_at_once(calls: &[Traced], count: usize) {
     let made: Vec<_> = made.collect();
     assert_eq!(made.len(), count, "{made:?}");
     for (at, path) in made {
-        assert_eq!(calls.get(at + 1), Some(&Traced::Synced(parent(path))), "behind {path:?}: {calls:#?}");
+        assert_eq!(calls.get(at + 1), Some(&Traced::Synced(parent(path))), "behind {}: {calls:#?}", path.display());
     }
 }
 
-/// All that was written of the files that are chosen is durable, and so are their names, before the last of these calls.
+/// By the end of these calls, all that was written of the files that are chosen is durable, and so are their names.
 fn files_are_durable(calls: &[Traced], directory: &Path, is_one: impl Fn(&Path) -> bool) {
     let mut files = 0;
     for (at, call) in calls.iter().enumerate() {
@@ -55,8 +55,8 @@ fn files_are_durable(calls: &[Traced], directory: &Path, is_one: impl Fn(&Path) 
         {
             files += 1;
             let rest = &calls[at..];
-            assert!(rest.contains(&Traced::Synced(file.clone())), "{file:?}: {calls:#?}");
-            assert!(rest.contains(&Traced::Synced(directory.to_owned())), "the name of {file:?}: {calls:#?}");
+            assert!(rest.contains(&Traced::Synced(file.clone())), "{}: {calls:#?}", file.display());
+            assert!(rest.contains(&Traced::Synced(directory.to_owned())), "the name of {}: {calls:#?}", file.display());
         }
     }
     assert!(files > 0, "{calls:#?}");
