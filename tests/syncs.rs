@@ -18,7 +18,7 @@ fn watched(test: &str, body: impl FnOnce(&Path), look: impl FnOnce(&Path, &[Trac
     }
     let directory = tempfile::tempdir().unwrap();
     let path = StdDisk::open(directory.path()).unwrap().path().to_owned();
-    match watch(test, &path) {
+    match watch(test, &path, &[]) {
         Ok(calls) => look(&path, &calls),
         Err(missing) => tell(&format!("SKIPPED: {test} needs strace, and to be allowed to use it: {missing}")),
     }

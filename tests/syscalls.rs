@@ -11,8 +11,9 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use eventfold_db::{Disk as _, StdDisk};
 use eventfold_tests::dying::{Breach, Directory, Ended, Fate, Saga, Tally, When, asked_for, live_if_told};
-use eventfold_tests::{strace_lacks, tell};
+use eventfold_tests::{Traced, strace_lacks, tell, watch, watched_directory};
 
 /// How many calls of each kind are struck, in one of the ways to live, where nothing else is asked for.
 const SAMPLE: u64 = 2;
@@ -254,4 +255,21 @@ fn any_system_call_may_fail() {
         strike_some(&plan, row, call, &format!("error={error}"), &mut all);
     }
     println!("all to whom a call failed: {all}");
+}
+
+#[test]
+fn a_directory_is_made_where_the_handle_of_the_one_above_can_not_be_closed() {
+    let test = "a_directory_is_made_where_the_handle_of_the_one_above_can_not_be_closed";
+    if let Some(directory) = watched_directory() {
+        let disk = StdDisk::open_or_create(directory.join("store")).unwrap();
+        assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = StdDisk::open(directory.path()).unwrap().path().to_owned();
+    let told = ["-e", "inject=close:error=EIO", "-P", path.to_str().unwrap()];
+    match watch(test, &path, &told) {
+        Ok(calls) => assert!(calls.contains(&Traced::Synced(path)), "{calls:?}"),
+        Err(missing) => tell(&format!("SKIPPED: {test} needs strace, and to be allowed to use it: {missing}")),
+    }
 }

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 /// In which directory the process works that is watched.
 const WATCHED: &str = "EVENTFOLD_TEST_WATCHED";
 
-/// The calls that are watched: making, writing, naming and syncing.
-const CALLS: &str = "trace=mkdir,pwrite64,ftruncate,fallocate,rename,renameat,fsync,fdatasync";
+/// The calls that are watched: making, writing, naming and syncing; and closing, of which only those that are to fail are of interest.
+const CALLS: &str = "trace=mkdir,pwrite64,ftruncate,fallocate,rename,renameat,fsync,fdatasync,close";
 
 /// A call that has succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub fn watched_directory() -> Option<PathBuf> {
     env::var_os(WATCHED).map(PathBuf::from)
 }
 
-/// Runs this test in one more process, which works in a directory and is watched. Returns what it has asked for there, in its order;
-/// the error is what this machine lacks.
+/// Runs this test in one more process, which works in a directory and is watched, by a strace that is told some more. Returns what
+/// it has asked for there, in its order; the error is what this machine lacks.
 ///
 /// # Errors
 ///
@@ -50,7 +50,7 @@ pub fn watched_directory() -> Option<PathBuf> {
 /// # Panics
 ///
 /// If the process fails.
-pub fn watch(test: &str, directory: &Path) -> Result<Vec<Traced>, String> {
+pub fn watch(test: &str, directory: &Path, told: &[&str]) -> Result<Vec<Traced>, String> {
     if let Some(missing) = strace_lacks(&["-y", "-e", CALLS]) {
         return Err(missing);
     }
@@ -59,7 +59,7 @@ pub fn watch(test: &str, directory: &Path) -> Result<Vec<Traced>, String> {
     // Long enough for every path. What is written is cut off there.
     let mut trace = Command::new("strace");
     trace.args(["-f", "-qq", "-y", "-s", "4096", "-e", CALLS, "-o"]).arg(calls.path());
-    trace.arg(this).args([test, "--exact", "--nocapture"]).env(WATCHED, directory);
+    trace.args(told).arg(this).args([test, "--exact", "--nocapture"]).env(WATCHED, directory);
     let output = trace.output().expect("what could be probed can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let mut bytes = Vec::new();

@@ -201,6 +201,7 @@ impl Ledger {
             Word::NotOpened { .. } | Word::NotRead { .. } | Word::NotClosed { .. } if !self.troubled => {
                 return Err(Breach::Told(word));
             }
+            Word::Panicked { .. } => return Err(Breach::Told(word)),
             Word::Closed => self.state = State::Closed,
             Word::Closing | Word::NotOpened { .. } | Word::NotRead { .. } | Word::NotClosed { .. } => {}
         }

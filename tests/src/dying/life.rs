@@ -57,6 +57,9 @@ struct Client<'a> {
 /// Nothing more can be done in this life.
 struct Stopped;
 
+/// How much is told of a panic: a line has to be less than a pipe takes at once.
+const PANIC_LEN_MAX: usize = 500;
+
 /// Where a process finds what it is to do.
 const LIFE: &str = "EVENTFOLD_LIFE";
 
@@ -69,6 +72,12 @@ pub fn live_if_told() {
     let Ok(life) = std::env::var(LIFE) else { return };
     // What the test harness has begun ends here, so that each word is a line.
     println!();
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        let message = panic.to_string().replace('\n', " ");
+        Word::Panicked { message: message.chars().take(PANIC_LEN_MAX).collect() }.tell();
+    }));
     life.parse::<Life>().expect("the parent says what it means").live();
 }
 

@@ -71,6 +71,11 @@ pub enum Word {
         /// The error.
         error: String,
     },
+    /// One of its threads has panicked, which none may, whatever fails.
+    Panicked {
+        /// With what.
+        message: String,
+    },
     /// All its clients are done.
     Closing,
     /// The store was closed without an error.
@@ -167,6 +172,7 @@ impl Word {
                 digest: part()?.parse().ok()?,
             },
             "not-read" => Self::NotRead { error: error() },
+            "panicked" => Self::Panicked { message: rest.to_owned() },
             "closing" => Self::Closing,
             "closed" => Self::Closed,
             "not-closed" => Self::NotClosed { error: error() },
@@ -187,6 +193,7 @@ impl fmt::Display for Word {
             Self::Log { from, to, digest } => write!(f, "log {from} {to} {digest}"),
             Self::Stream { name, from, count, digest } => write!(f, "stream {name} {from} {count} {digest}"),
             Self::NotRead { error } => write!(f, "not-read {error}"),
+            Self::Panicked { message } => write!(f, "panicked {message}"),
             Self::Closing => f.write_str("closing"),
             Self::Closed => f.write_str("closed"),
             Self::NotClosed { error } => write!(f, "not-closed {error}"),
@@ -234,6 +241,7 @@ mod tests {
             Word::Log { from: 1, to: 2, digest: u64::MAX },
             Word::Stream { name: "own-1".into(), from: 1, count: 2, digest: 3 },
             Word::NotRead { error: error.clone() },
+            Word::Panicked { message: error.clone() },
             Word::Closing,
             Word::Closed,
             Word::NotClosed { error },

@@ -107,7 +107,7 @@ fn create_directories(path: &Path) -> io::Result<()> {
     };
     // An empty one may be what was left by a crash between creating and syncing it. If its parent can't be opened,
     // somebody with more rights made it, and it is theirs to see to.
-    if std::fs::read_dir(there)?.next().is_none() {
+    if system::Directory::open(there)?.is_empty()? {
         match there.parent().map(sync_directory) {
             Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
             _ => {}

@@ -108,6 +108,18 @@ impl Directory {
         sync_all(&self.0)
     }
 
+    /// Whether nothing is in it, not even what the interface does not list.
+    ///
+    /// Not std's `read_dir`: that panics where the handle can't be closed.
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        for entry in fs::Dir::read_from(&self.0)? {
+            if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub(super) fn open_file(&self, name: &str, access: Access, creates: Creates) -> io::Result<File> {
         let access = match access {
             Access::Read => OFlags::RDONLY,

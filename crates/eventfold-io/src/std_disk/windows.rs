@@ -58,6 +58,11 @@ impl Directory {
         Ok(())
     }
 
+    /// Whether nothing is in it, not even what the interface does not list.
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        Ok(std::fs::read_dir(&self.0)?.next().is_none())
+    }
+
     pub(super) fn open_file(&self, name: &str, access: Access, creates: Creates) -> io::Result<File> {
         let mut options = File::options();
         options.read(true).write(access == Access::ReadWrite);

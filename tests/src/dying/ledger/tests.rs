@@ -197,6 +197,16 @@ fn an_answer_behind_a_failure_is_found() {
 }
 
 #[test]
+fn a_panic_is_found_on_any_disk() {
+    for troubled in [false, true] {
+        let mut world = world();
+        world.ledger.troubled = troubled;
+        let panicked = Word::Panicked { message: String::new() };
+        assert!(matches!(world.ledger.hear(panicked), Err(Breach::Told(_))));
+    }
+}
+
+#[test]
 fn an_error_on_a_sound_disk_is_found() {
     let mut world = world();
     let (deed, _) = asked(&mut world);
