@@ -196,7 +196,7 @@ impl ValidAppend {
         }
         let target = &mut self.streams[index];
         let before = target.events as usize;
-        if index > 0 || !self.places.is_empty() {
+        if !self.places.is_empty() {
             let ranks = before..before + events.len();
             self.places.extend(ranks.map(|rank| EventPlace { stream: small(index), rank: small(rank) }));
         }

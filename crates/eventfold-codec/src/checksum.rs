@@ -201,6 +201,23 @@ mod tests {
         assert_eq!(distinct((0..indexes).map(|index| key.record(8192, 1, index, b"")).collect()), indexes as usize);
     }
 
+    #[test]
+    fn a_page_has_the_seed_that_the_document_gives() {
+        let (key, bytes) = (SegmentKey::new(7), b"a page");
+        assert_eq!(key.salt(), 7);
+        for (offset, kind, index) in [(0, 1, 0), (12_288, 1, 0), (12_288, 0xFFFF, 1), (1 << 34, 2, u32::MAX)] {
+            let place = domain_key(7, 9) ^ u32::try_from(offset / 8).unwrap();
+            let seed = place
+                .wrapping_add(u32::from(kind).wrapping_mul(0x9E37_79B1))
+                .wrapping_add(index.wrapping_mul(0x85EB_CA77));
+            assert_eq!(
+                key.page(offset, kind, index, bytes),
+                crc32c_by_definition(bytes) ^ seed,
+                "{offset} {kind} {index}"
+            );
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 256 }))]
 

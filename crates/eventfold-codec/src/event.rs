@@ -168,6 +168,18 @@ mod tests {
     fn an_events_size_is_what_its_author_wrote() {
         let event = ProposedEvent::new("ab", "cde").with_metadata("f").with_tags(["gh", "i"]).with_id(Uuid::max());
         assert_eq!(event.size(), 2 + 3 + 1 + 3);
+        let recorded = RecordedEvent {
+            event_id: Uuid::max(),
+            stream_id: Uuid::max(),
+            stream_version: 0,
+            global_position: 0,
+            recorded_at: 0,
+            event_type: event.event_type,
+            tags: event.tags,
+            metadata: event.metadata,
+            payload: event.payload,
+        };
+        assert_eq!(recorded.size(), 2 + 3 + 1 + 3);
     }
 
     #[test]

@@ -638,6 +638,69 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_of_the_header_holds_on_both_sides() {
+        let mut bytes = sample();
+        let sound = FooterHeader::decode(&bytes, &key(), OFFSET).unwrap();
+        assert_eq!(sound.footer_len(), bytes.len() as u64);
+        let least = sound.sections_start() + TRAILER_LEN as u64;
+        let checked = |change: &dyn Fn(&mut FooterHeader)| {
+            let mut header = sound;
+            change(&mut header);
+            header.check().is_ok()
+        };
+        for (footer_len, is_sound) in [(least - 8, false), (least, true), (least + 4, false), (least + 8, true)] {
+            assert_eq!(checked(&|header| header.footer_len = footer_len), is_sound, "{footer_len}");
+        }
+        let highest = MAX_SEGMENT_LEN - TAIL_ZEROES_LEN;
+        for (data_end, is_sound) in [
+            (FIRST_FRAME_OFFSET - 8, false),
+            (FIRST_FRAME_OFFSET, true),
+            (FIRST_FRAME_OFFSET + 4, false),
+            (highest, true),
+            (highest + 8, false),
+        ] {
+            assert_eq!(checked(&|header| header.summary.data_end = data_end), is_sound, "{data_end}");
+        }
+        for (first, appends, is_sound) in [(12, 0, true), (13, 0, false), (0, 5, true), (0, 6, false)] {
+            let change = |header: &mut FooterHeader| {
+                header.summary.first_position = first;
+                (header.summary.append_count, header.summary.frame_count) = (appends, 5);
+            };
+            assert_eq!(checked(&change), is_sound, "{first} {appends}");
+        }
+        for reserved in [footer_header::RESERVED_A.offset, footer_header::RESERVED_B.offset] {
+            bytes[reserved] = 1;
+            repair(&mut bytes);
+            assert!(
+                matches!(FooterHeader::decode(&bytes, &key(), OFFSET), Err(FooterError::Malformed(_))),
+                "{reserved}"
+            );
+            bytes[reserved] = 0;
+        }
+    }
+
+    #[test]
+    fn flags_of_a_section_that_are_not_known_are_told() {
+        let mut bytes = sample();
+        section_entry::FLAGS.set_u16(&mut bytes[FOOTER_HEADER_LEN..], SECTION_REQUIRED | 4);
+        repair(&mut bytes);
+        let header = FooterHeader::decode(&bytes, &key(), OFFSET).unwrap();
+        let told = header.directory(&bytes, &key(), |_| true);
+        assert_eq!(told, Err(Unsupported::SectionFlags { bits: 4 }.into()));
+    }
+
+    #[test]
+    fn a_footer_goes_behind_what_is_there() {
+        let summary = SegmentSummary { data_end: OFFSET - 8, end_position: 12, ..SegmentSummary::default() };
+        let sections = [Section { kind: 1, required: false, bytes: b"section" }];
+        for before in [1, 7, 100] {
+            let mut bytes = vec![9; before];
+            encode_footer(&summary, &sections, &key(), &mut bytes);
+            assert_eq!(bytes[before..], sample(), "{before}");
+        }
+    }
+
+    #[test]
     fn a_section_that_reaches_to_the_largest_number_is_refused() {
         let start = (FOOTER_HEADER_LEN + SECTION_ENTRY_LEN) as u64;
         for len in [u64::MAX - start, u64::MAX - start - 7, u64::MAX - start - 31, u64::MAX - start - 39, u64::MAX] {

@@ -229,6 +229,15 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_text_where_they_are_utf_8() {
+        let source = Bytes::from("Opened".to_owned());
+        let kind = EventType::try_from(source.clone()).unwrap();
+        assert_eq!(kind, "Opened");
+        assert_eq!(kind.as_bytes().as_ptr(), source.as_ptr());
+        assert!(EventType::try_from(Bytes::from_static(&[b'O', 0xFF])).is_err());
+    }
+
+    #[test]
     fn a_slice_of_a_buffer_shares_it() {
         let source = Bytes::from("a long buffer".to_owned());
         let text = std::str::from_utf8(&source[2..6]).unwrap();

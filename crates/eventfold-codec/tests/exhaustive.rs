@@ -267,6 +267,30 @@ fn the_size_of_an_append_counts_its_events_and_no_names() {
 }
 
 #[test]
+fn an_append_says_what_it_holds() {
+    let tagged = |tags: &[&'static str]| event("abc").with_tags(tags.to_vec());
+    let append = ProposedAppend::new()
+        .events("a", vec![tagged(&["x", "yz"]), tagged(&[])])
+        .events("b", vec![])
+        .events("a", vec![tagged(&["x"])]);
+    let runs: Vec<_> = append.runs().map(|(stream, events)| (stream.clone(), events.len())).collect();
+    assert_eq!(runs, [("a".into(), 2), ("b".into(), 0), ("a".into(), 1)]);
+    let append = valid(append);
+    assert_eq!(append.tags(), (3, 4));
+    assert_eq!(append.size(), 3 * event("abc").size() + 4);
+    assert_eq!(append.events().map(|(stream, _)| stream).collect::<Vec<_>>(), [0, 0, 0]);
+
+    let (bytes, _) = encoded(&append, &place(8192, 0));
+    let frame = Frame::open(&bytes, &key(), 8192).expect("it is sound");
+    let mut events = frame.events();
+    assert_eq!((events.len(), events.size_hint()), (3, (3, Some(3))));
+    let first = events.next().expect("there are three").expect("it is sound");
+    assert_eq!((events.len(), first.tags.len(), first.tags.size(), first.tags.is_empty()), (2, 2, 3, false));
+    assert!(events.next().expect("there are three").expect("it is sound").tags.is_empty());
+    assert_eq!(frame.verify().expect("it is sound").events().size_hint(), (3, Some(3)));
+}
+
+#[test]
 fn the_widest_append_fits_the_longest_frame() {
     let append = (0..MAX_EVENTS_PER_APPEND as u128)
         .fold(ProposedAppend::new(), |append, stream| append.events(Uuid::from_u128(stream), vec![event("")]));

@@ -201,6 +201,18 @@ fn no_more_is_fetched_of_an_event_than_the_largest_takes() {
     record_entry::END.set_u32(&mut bytes[first..], end);
     assert_eq!(read(&bytes), Err(FrameError::Malformed(Rule::RecordEnds)));
     assert!(fetched <= EVENT_RECORD_LEN + MAX_EVENT_SIZE);
+
+    // The largest that there can be is fetched.
+    let tags = (0..MAX_TAGS).map(|number| format!("{number:02}"));
+    let widest = ProposedEvent::new("Noted", vec![7; MAX_EVENT_SIZE - 5 - 2 * MAX_TAGS]).with_tags(tags);
+    let append = ProposedAppend::new().events("alpha", vec![widest]).check(Uuid::nil).unwrap();
+    assert_eq!(append.size(), MAX_EVENT_SIZE);
+    let mut bytes = Vec::new();
+    let header = encode_append(&append, &slots, &key(), &place(), &ExtensionArea::default(), &mut bytes);
+    let read = read_event_in_parts(&header, &key(), OFFSET, 0, |range| {
+        Ok::<_, FrameError>(Bytes::copy_from_slice(&bytes[range]))
+    });
+    assert_eq!(read.map(|event| event.size()), Ok(MAX_EVENT_SIZE));
 }
 
 #[test]
