@@ -2,7 +2,7 @@
 
 mod support;
 
-use eventfold_codec::recovery::{Proof, RecoveryError, SegmentFacts, TailEnd, decide, find_successor};
+use eventfold_codec::recovery::{Proof, RecoveryError, SegmentFacts, TailEnd, decide, find_successor, holds_frames};
 use eventfold_codec::{
     FIRST_FRAME_OFFSET, FRAME_HEADER_LEN, Frame, FrameError, FrameKind, HeaderCopies, InvalidAppend, MAX_APPEND_SIZE,
     MAX_EVENT_SIZE, MAX_EVENT_TYPE_LEN, MAX_EVENTS_PER_APPEND, MAX_FRAME_LEN, MAX_STREAM_NAME_LEN, MAX_TAG_LEN,
@@ -179,6 +179,19 @@ fn a_record_belongs_to_its_index() {
 }
 
 #[test]
+fn frames_that_are_read_again_are_sound_from_the_first_to_the_last() {
+    let image = golden_segment();
+    let (from, bytes) = (image.frames[0].0, &image.bytes[index(image.frames[0].0)..index(image.end())]);
+    assert!(holds_frames(bytes, &image.key, from) && holds_frames(&[], &image.key, from));
+    assert!(!holds_frames(&bytes[..bytes.len() - 8], &image.key, from), "the last is cut");
+    assert!(!holds_frames(bytes, &image.key, from + 8), "they belong elsewhere");
+    let (last, _) = *image.frames.last().expect("there are frames");
+    let mut damaged = bytes.to_vec();
+    damaged[index(last - from) + FRAME_HEADER_LEN] ^= 1;
+    assert!(!holds_frames(&damaged, &image.key, from));
+}
+
+#[test]
 fn zeroes_are_never_a_frame() {
     let zeroes = vec![0; 8192];
     for salt in 0..1000 {
@@ -285,6 +298,7 @@ fn an_append_says_what_it_holds() {
     let mut events = frame.events();
     assert_eq!((events.len(), events.size_hint()), (3, (3, Some(3))));
     let first = events.next().expect("there are three").expect("it is sound");
+    assert_eq!(first.size(), event("abc").size() + 3);
     assert_eq!((events.len(), first.tags.len(), first.tags.size(), first.tags.is_empty()), (2, 2, 3, false));
     assert!(events.next().expect("there are three").expect("it is sound").tags.is_empty());
     assert_eq!(frame.verify().expect("it is sound").events().size_hint(), (3, Some(3)));

@@ -303,6 +303,7 @@ mod tests {
     #[test]
     fn unknown_optional_fields_are_skipped() {
         let area = area(&[(1, b""), (2, b"12345678"), (0x7FFF, b"x")]);
+        assert!(!area.is_empty() && ExtensionArea::default().is_empty());
         assert_eq!(KnownFields::decode(area.as_bytes(), FrameKind::Append, false), Ok(KnownFields::default()));
     }
 

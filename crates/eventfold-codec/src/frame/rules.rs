@@ -195,12 +195,27 @@ fn no_more_is_fetched_of_an_event_than_the_largest_takes() {
         })
     };
     assert!(read(&bytes).is_ok());
-    // The first event's record reaches to the end of the second's.
+    // The first event's record reaches to the end of the second's, which is twice as far as one can.
     let (first, second) = (header.table_start() + RECORD_ENTRY_LEN, header.table_start() + 2 * RECORD_ENTRY_LEN);
     let end = record_entry::END.get_u32(&bytes[second..]);
     record_entry::END.set_u32(&mut bytes[first..], end);
     assert_eq!(read(&bytes), Err(FrameError::Malformed(Rule::RecordEnds)));
     assert!(fetched <= EVENT_RECORD_LEN + MAX_EVENT_SIZE);
+
+    // Or a little further than that.
+    let largest = ProposedEvent::new("Noted", vec![7; MAX_EVENT_SIZE - 5]);
+    let little = ProposedEvent::new("Noted", vec![7; 1000]);
+    let append = ProposedAppend::new().events("alpha", vec![largest, little]).check(Uuid::nil).unwrap();
+    let mut bytes = Vec::new();
+    let header = encode_append(&append, &slots, &key(), &place(), &ExtensionArea::default(), &mut bytes);
+    let end = record_entry::END.get_u32(&bytes[second..]);
+    record_entry::END.set_u32(&mut bytes[first..], end);
+    let mut fetched = 0;
+    let read = read_event_in_parts(&header, &key(), OFFSET, 0, |range| {
+        fetched = range.len().max(fetched);
+        Ok::<_, FrameError>(Bytes::copy_from_slice(&bytes[range]))
+    });
+    assert_eq!((read, fetched), (Err(FrameError::Malformed(Rule::RecordEnds)), 2 * RECORD_ENTRY_LEN));
 
     // The largest that there can be is fetched.
     let tags = (0..MAX_TAGS).map(|number| format!("{number:02}"));
@@ -213,6 +228,22 @@ fn no_more_is_fetched_of_an_event_than_the_largest_takes() {
         Ok::<_, FrameError>(Bytes::copy_from_slice(&bytes[range]))
     });
     assert_eq!(read.map(|event| event.size()), Ok(MAX_EVENT_SIZE));
+}
+
+#[test]
+fn nothing_is_fetched_from_before_the_records_or_behind_the_frame() {
+    let sound = sample();
+    let header = FrameHeader::read(&sound, &key(), OFFSET).unwrap();
+    // The first event's record, between the ends of the stream's before it and its own.
+    for (entry, end) in [(STREAMS - 1, TABLE_END - 8), (STREAMS, sound.len() + 8)] {
+        let mut bytes = sound.clone();
+        record_entry::END.set_u32(&mut bytes[TABLE + entry * RECORD_ENTRY_LEN..], u32::try_from(end).unwrap());
+        let read = read_event_in_parts(&header, &key(), OFFSET, 0, |range| {
+            assert!(range.end <= TABLE_END, "{range:?}");
+            Ok::<_, FrameError>(Bytes::copy_from_slice(&bytes[range]))
+        });
+        assert_eq!(read, Err(FrameError::Malformed(Rule::RecordEnds)));
+    }
 }
 
 #[test]
