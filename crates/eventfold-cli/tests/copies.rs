@@ -7,6 +7,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
+use eventfold_tests::tell;
 use serde_json::{Value, json};
 use support::{Place, Ran, Served, eventfold, feed, run};
 
@@ -203,7 +204,7 @@ fn long_work_shows_a_bar_on_a_terminal_and_clears_it() {
     ] {
         let line = format!("{} {command}", env!("CARGO_BIN_EXE_eventfold"));
         let Some(ran) = support::on_a_terminal(&line, &[]) else {
-            println!("SKIPPED: a terminal needs `script`");
+            tell("SKIPPED: a terminal needs `script`");
             return;
         };
         let shown = ran.well();

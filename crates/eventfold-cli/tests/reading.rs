@@ -11,6 +11,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
+use eventfold_tests::tell;
 use serde_json::{Value, json};
 use support::{Place, Ran, Served, eventfold, feed, run};
 
@@ -380,7 +381,7 @@ fn a_terminal_has_colours_unless_it_is_to_have_none() {
     let read = format!("{} read --data {}", env!("CARGO_BIN_EXE_eventfold"), data.display());
     let shown = |name: &str, value: &str| Some(support::on_a_terminal(&read, &[(name, value)])?.well());
     let Some(first) = shown("NO_COLOR", "") else {
-        println!("SKIPPED: a terminal needs `script`");
+        tell("SKIPPED: a terminal needs `script`");
         return;
     };
     assert!(first.starts_with("\u{1b}[1mPOSITION"), "{first:?}");

@@ -7,6 +7,7 @@ mod support;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
+use eventfold_tests::tell;
 use support::{Served, eventfold, printed, run};
 
 #[test]
@@ -14,7 +15,7 @@ fn a_client_in_another_language_learns_the_calls_and_makes_them() {
     let python = std::env::var_os("GRPC_PYTHON").unwrap_or_else(|| "python3".into());
     let has_grpc = Command::new(&python).args(["-c", "import grpc, grpc_reflection"]).output();
     if !has_grpc.is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: a client in Python needs python3 with grpcio and grpcio-reflection; GRPC_PYTHON names one");
+        tell("SKIPPED: a client in Python needs python3 with grpcio and grpcio-reflection; GRPC_PYTHON names one");
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -39,9 +40,9 @@ fn without_a_word_more_it_serves_a_store_of_this_directory_to_this_machine() {
     let served = loop {
         match serve() {
             None => {
-                println!(
+                tell(&format!(
                     "SKIPPED: somebody else listens on {here}, where a server listens unless it is told otherwise"
-                );
+                ));
                 return;
             }
             Some(Ok(served)) => break served,

@@ -205,7 +205,9 @@ mod tests {
     fn a_page_has_the_seed_that_the_document_gives() {
         let (key, bytes) = (SegmentKey::new(7), b"a page");
         assert_eq!(key.salt(), 7);
-        for (offset, kind, index) in [(0, 1, 0), (12_288, 1, 0), (12_288, 0xFFFF, 1), (1 << 34, 2, u32::MAX)] {
+        for (offset, kind, index) in
+            [(0, 1, 0), (12_288, 1, 0), (12_288, 0xFFFF, 1), (1 << 34, 2, u32::MAX), ((1 << 35) - 8, 1, 1)]
+        {
             let place = domain_key(7, 9) ^ u32::try_from(offset / 8).unwrap();
             let seed = place
                 .wrapping_add(u32::from(kind).wrapping_mul(0x9E37_79B1))

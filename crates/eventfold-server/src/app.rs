@@ -23,7 +23,7 @@ use tower_service::Service as TowerService;
 use tracing::Instrument;
 
 use crate::auth::{Auth, Peer};
-use crate::body::{Counted, Ending, Holding, too_much};
+use crate::body::{Counted, Ending, Holding};
 use crate::connection::Active;
 use crate::gate::{Charge, Place};
 use crate::options::count;
@@ -121,27 +121,31 @@ impl App {
     }
 
     async fn answer_call(&self, request: Request<Incoming>, peer: &Peer, active: Active) -> Response<Body> {
-        let gate = &self.service.gate;
-        let Some(place) = Place::take(&gate.calls) else {
-            return Status::from(too_much("limits.calls", gate.calls.now(), gate.calls.max())).into_http();
-        };
         let uri = request.uri().clone();
         let called = uri.path().strip_prefix('/').and_then(|path| path.split_once('/'));
         let (service, method) = called.unwrap_or_default();
-        let message_bytes = match service {
-            STORE | ADMIN => self.service.limits.message_bytes,
-            _ => SMALL_MESSAGE_BYTES,
+        let gate = &self.service.gate;
+        let (places, bytes) = match called {
+            // Anybody may ask.
+            Some((HEALTH, "Check")) => (&gate.probes, &gate.probe_bytes),
+            _ => (&gate.calls, &gate.request_bytes),
         };
-        let charge = Charge::new(&gate.request_bytes);
-        let request = request.map(|body| Counted::new(body, charge.clone(), gate.request_bytes.max(), message_bytes));
+        let place = match Place::take(places) {
+            Ok(place) => place,
+            Err(failed) => return Status::from(failed).into_http(),
+        };
+        let (message_bytes, has_one) = match (service, method) {
+            (STORE | ADMIN, "AppendSession" | "Import") => (self.service.limits.message_bytes, false),
+            (STORE | ADMIN, _) => (self.service.limits.message_bytes, true),
+            (HEALTH, _) => (SMALL_MESSAGE_BYTES, true),
+            _ => (SMALL_MESSAGE_BYTES, false),
+        };
+        let charge = Charge::new(bytes);
+        let request = request.map(|body| Counted::new(body, charge.clone(), message_bytes).with_one(has_one));
         let span = trace::span(service, method, peer, request.headers());
         let (response, read) = self.answer_called(called, request, peer, &charge).instrument(span.clone()).await;
         if let Some(code) = response.headers().get(Status::GRPC_STATUS) {
             span.record("rpc.grpc.status_code", i32::from(Code::from_bytes(code.as_bytes())));
-        }
-        if called == Some((HEALTH, "Check")) {
-            // Anybody may ask, and need not take the answer: the few bytes of it hold no other call's place.
-            return response.map(|body| Body::new(Holding::new(body, (active, span))));
         }
         response.map(|body| Body::new(Holding::new(body, (active, place, read, charge, span))))
     }
@@ -169,8 +173,8 @@ impl App {
         let reads = &self.service.gate.reads;
         let read = match called {
             Some((STORE, "Read" | "ReadStream" | "ReadAll" | "ListStreams")) => match Place::take(reads) {
-                Some(place) => Some(place),
-                None => return (Status::from(too_much("limits.reads", reads.now(), reads.max())).into_http(), None),
+                Ok(place) => Some(place),
+                Err(failed) => return (Status::from(failed).into_http(), None),
             },
             _ => None,
         };
@@ -192,7 +196,7 @@ impl App {
                 }
                 request.extensions_mut().insert(Call { access, standing, charge: charge.clone() });
                 let late = || {
-                    let is_append = method.starts_with("Append");
+                    let is_append = method.starts_with("Append") || method == "Import";
                     self.service.failures.late_appends.fetch_add(u64::from(is_append), Ordering::Relaxed);
                     deadline::passed(is_append)
                 };

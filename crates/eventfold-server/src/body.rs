@@ -6,13 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use eventfold_proto::convert::Failed;
-use eventfold_proto::v1::failure::Cause;
-use eventfold_proto::v1::{Advice, LimitExceeded};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::deadline;
 use crate::framing::Framing;
@@ -23,14 +20,17 @@ use crate::gate::Charge;
 pub(crate) struct Counted<B> {
     body: B,
     charge: Arc<Charge>,
-    max: u64,
     framing: Framing,
+    /// Nothing is taken behind its first message.
+    has_one: bool,
     /// Of messages that are whole.
     whole: VecDeque<Bytes>,
     /// Of the message after them.
     begun: Begun,
     /// Ready when the first message has to be there.
     late: Option<BoxFuture<'static, ()>>,
+    /// All that is taken has come.
+    is_over: bool,
 }
 
 /// A message as far as it has come.
@@ -46,11 +46,18 @@ struct Begun {
 /// From so many bytes on, keeping a piece costs little beside what it holds.
 const PIECE_BYTES: usize = 4096;
 
+/// So many bytes of small pieces are one of the parts.
+const GATHERED_BYTES: usize = 16 << 10;
+
 impl Begun {
     fn push(&mut self, piece: Bytes) {
         self.bytes += piece.len() as u64;
         if piece.len() < PIECE_BYTES {
             self.small.extend_from_slice(&piece);
+            // Room is made for twice as much each time: not of all of it.
+            if self.small.len() >= GATHERED_BYTES {
+                self.gather();
+            }
         } else {
             self.gather();
             self.parts.push_back(piece);
@@ -74,9 +81,23 @@ impl Begun {
 
 impl<B> Counted<B> {
     /// With messages of up to so many bytes; larger ones are passed on for their head to be refused.
-    pub(crate) fn new(body: B, charge: Arc<Charge>, max: u64, message_bytes: u32) -> Self {
+    pub(crate) fn new(body: B, charge: Arc<Charge>, message_bytes: u32) -> Self {
         let framing = Framing::new(message_bytes);
-        Self { body, charge, max, framing, whole: VecDeque::new(), begun: Begun::default(), late: None }
+        Self {
+            body,
+            charge,
+            framing,
+            has_one: false,
+            whole: VecDeque::new(),
+            begun: Begun::default(),
+            late: None,
+            is_over: false,
+        }
+    }
+
+    /// For a call that takes one message. Whoever is served waits for the request's end otherwise, which need not come.
+    pub(crate) fn with_one(self, has_one: bool) -> Self {
+        Self { has_one, ..self }
     }
 
     /// For a call that may take as long as it does once it is known what is asked.
@@ -86,12 +107,14 @@ impl<B> Counted<B> {
 
     fn take(&mut self, mut data: Bytes) -> Result<(), Status> {
         let count = data.len() as u64;
-        if !self.charge.take(count) {
-            return Err(too_much("limits.request_bytes", count, self.max).into());
-        }
+        self.charge.take(count)?;
         if let Some(border) = self.framing.last_border(&data) {
             self.begun.end(data.split_to(border), &mut self.whole);
             self.late = None;
+            if self.has_one {
+                self.is_over = true;
+                return Ok(());
+            }
         }
         self.begun.push(data);
         self.charge.begin(self.begun.bytes);
@@ -111,11 +134,14 @@ where
             if let Some(part) = self.whole.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(part))));
             }
+            if self.is_over {
+                return Poll::Ready(None);
+            }
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
-                return match &mut self.late {
-                    Some(late) => late.poll_unpin(context).map(|()| Some(Err(deadline::passed(false).into()))),
-                    None => Poll::Pending,
-                };
+                let Some(late) = &mut self.late else { return Poll::Pending };
+                ready!(late.poll_unpin(context));
+                self.is_over = true;
+                return Poll::Ready(Some(Err(deadline::passed(false).into())));
             };
             let frame = match frame {
                 Some(Ok(frame)) => frame,
@@ -135,7 +161,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.whole.is_empty() && self.begun.bytes == 0 && self.body.is_end_stream()
+        self.whole.is_empty() && (self.is_over || self.begun.bytes == 0 && self.body.is_end_stream())
     }
 }
 
@@ -209,12 +235,4 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Ending<B> {
     fn is_end_stream(&self) -> bool {
         self.is_over || self.body.is_end_stream()
     }
-}
-
-/// There is more of something at once than this server takes: it helps to try again.
-pub(crate) fn too_much(limit: &str, value: u64, max: u64) -> Failed {
-    let cause = Cause::LimitExceeded(LimitExceeded { limit: limit.to_owned(), value: Some(value), max });
-    let message = format!("the server has too much to do at once: {limit} is {max}");
-    Failed::new(Code::ResourceExhausted, Advice::Retry, message, Some(cause))
-        .retry_after(std::time::Duration::from_millis(200))
 }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use eventfold_proto::convert::Failed;
+use eventfold_proto::v1::failure::Cause;
+use eventfold_proto::v1::{Advice, LimitExceeded};
 use tonic::Code;
 
 use crate::options::Limits;
@@ -10,13 +14,15 @@ use crate::options::Limits;
 /// A number that is not to go above a bound.
 #[derive(Debug)]
 pub(crate) struct Bounded {
+    /// What callers are told that it is.
+    name: &'static str,
     now: AtomicU64,
     max: u64,
 }
 
 impl Bounded {
-    pub(crate) fn new(max: impl Into<u64>) -> Self {
-        Self { now: AtomicU64::new(0), max: max.into() }
+    pub(crate) fn new(name: &'static str, max: impl Into<u64>) -> Arc<Self> {
+        Arc::new(Self { name, now: AtomicU64::new(0), max: max.into() })
     }
 
     /// Adds so much, unless it is more than there is room for.
@@ -33,18 +39,25 @@ impl Bounded {
         self.now.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn max(&self) -> u64 {
-        self.max
+    /// There is more of it at once than this server takes: it helps to try again.
+    fn too_much(&self, value: u64) -> Failed {
+        let (limit, max) = (self.name.to_owned(), self.max);
+        let message = format!("the server has too much to do at once: {limit} is {max}");
+        let cause = Cause::LimitExceeded(LimitExceeded { limit, value: Some(value), max });
+        Failed::new(Code::ResourceExhausted, Advice::Retry, message, Some(cause)).retry_after(TRY_AGAIN)
     }
 }
+
+/// When who was refused for want of room may come again.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
 
 /// One of a [`Bounded`], given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Bounded>);
 
 impl Place {
-    pub(crate) fn take(bounded: &Arc<Bounded>) -> Option<Self> {
-        bounded.take(1).then(|| Self(bounded.clone()))
+    pub(crate) fn take(bounded: &Arc<Bounded>) -> Result<Self, Failed> {
+        if bounded.take(1) { Ok(Self(bounded.clone())) } else { Err(bounded.too_much(bounded.now())) }
     }
 }
 
@@ -63,17 +76,27 @@ pub(crate) struct Gate {
     pub(crate) reads: Arc<Bounded>,
     pub(crate) request_bytes: Arc<Bounded>,
     pub(crate) admin_calls: Arc<Bounded>,
+    /// Probes, and the bytes of their requests, which are of peers who need not have said who they are: they take nothing of what the others
+    /// have.
+    pub(crate) probes: Arc<Bounded>,
+    pub(crate) probe_bytes: Arc<Bounded>,
 }
+
+/// Far more probes than anybody makes who looks after a server, and as many bytes as they take.
+const PROBES_MAX: u64 = 1024;
+const PROBE_BYTES_MAX: u64 = 1 << 20;
 
 impl Gate {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            connections: Arc::new(Bounded::new(limits.connections)),
-            calls: Arc::new(Bounded::new(limits.calls)),
-            subscriptions: Arc::new(Bounded::new(limits.subscriptions)),
-            reads: Arc::new(Bounded::new(limits.reads)),
-            request_bytes: Arc::new(Bounded::new(limits.request_bytes)),
-            admin_calls: Arc::new(Bounded::new(limits.admin_calls)),
+            connections: Bounded::new("limits.connections", limits.connections),
+            calls: Bounded::new("limits.calls", limits.calls),
+            subscriptions: Bounded::new("limits.subscriptions", limits.subscriptions),
+            reads: Bounded::new("limits.reads", limits.reads),
+            request_bytes: Bounded::new("limits.request_bytes", limits.request_bytes),
+            admin_calls: Bounded::new("limits.admin_calls", limits.admin_calls),
+            probes: Bounded::new("the number of probes", PROBES_MAX),
+            probe_bytes: Bounded::new("the bytes of probes", PROBE_BYTES_MAX),
         }
     }
 }
@@ -132,13 +155,13 @@ impl Charge {
         Arc::new(Self { bytes: bytes.clone(), held: AtomicU64::new(0), begun: AtomicU64::new(0) })
     }
 
-    /// So much was received; whether there is room for it.
-    pub(crate) fn take(&self, amount: u64) -> bool {
-        let is_taken = self.bytes.take(amount);
-        if is_taken {
-            self.held.fetch_add(amount, Ordering::Relaxed);
+    /// So much was received.
+    pub(crate) fn take(&self, amount: u64) -> Result<(), Failed> {
+        if !self.bytes.take(amount) {
+            return Err(self.bytes.too_much(amount));
         }
-        is_taken
+        self.held.fetch_add(amount, Ordering::Relaxed);
+        Ok(())
     }
 
     /// So much is there of a message that is not whole.

@@ -27,6 +27,7 @@ pub(crate) fn render(service: &Service) -> String {
     for (cause, count) in [
         ("conflict", refused.conflict),
         ("invalid", refused.invalid),
+        ("backpressure", refused.backpressure),
         ("busy", refused.busy),
         ("storage_full", refused.storage_full),
         ("unreadable", refused.unreadable),

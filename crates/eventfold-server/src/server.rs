@@ -113,7 +113,7 @@ impl Server {
                     continue;
                 }
             };
-            let Some(place) = Place::take(&self.app.service.gate.connections) else {
+            let Ok(place) = Place::take(&self.app.service.gate.connections) else {
                 tracing::warn!(max = limits.connections, "a connection was refused: there are too many");
                 continue;
             };

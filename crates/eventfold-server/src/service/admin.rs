@@ -21,7 +21,6 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::session::MESSAGE_HEAD;
 use super::{Call, Service, call};
-use crate::body::too_much;
 use crate::gate::Place;
 use crate::options::count;
 
@@ -49,7 +48,7 @@ impl Service {
         let call = call(request)?;
         call.access.check_admin()?;
         let bound = &self.gate.admin_calls;
-        let place = Place::take(bound).ok_or_else(|| too_much("limits.admin_calls", bound.now(), bound.max()))?;
+        let place = Place::take(bound)?;
         Ok(Work { over: self.over(&call.standing), call, place: Some(place) })
     }
 }

@@ -14,7 +14,6 @@ use tonic::Status;
 
 use super::read::Source;
 use super::{Call, Service};
-use crate::body::too_much;
 use crate::gate::Place;
 use crate::options::count;
 
@@ -122,10 +121,7 @@ impl Service {
         request: v1::SubscribeRequest,
     ) -> Result<Following, Failed> {
         use v1::subscribe_request::Source as Wire;
-        let place = Place::take(&self.gate.subscriptions).ok_or_else(|| {
-            let subscriptions = &self.gate.subscriptions;
-            too_much("limits.subscriptions", subscriptions.now(), subscriptions.max())
-        })?;
+        let place = Place::take(&self.gate.subscriptions)?;
         let asked = match request.source {
             None => return Err(Malformed::missing("source").into()),
             Some(Wire::Query(query)) => Source::Query(query_from_wire(Some(query), "query")?),

@@ -76,6 +76,40 @@ async fn a_message_longer_than_what_is_asked_is_refused_by_its_head() {
 }
 
 #[tokio::test]
+async fn one_message_is_taken_of_who_goes_on() {
+    let guarded = Guarded::start(|limits| limits.request_bytes = 1 << 20).await;
+    let mut peer = guarded.peer(1 << 16).await;
+    peer.is_given_room().await;
+    peer.begin(1, CHECK).await;
+    // More than all that requests may hold; whoever would wait for the end of this would hold it.
+    let known = message(&[&[10, 28][..], b"eventfold.v1.EventStore.None"].concat());
+    peer.write(&frame(DATA, 0, 1, &known)).await;
+    for _ in 0..30 {
+        peer.write(&frame(DATA, 0, 1, &known.repeat(1000))).await;
+    }
+    assert_eq!(peer.next_of(HEADERS).await.unwrap().call, 1, "it is answered");
+    guarded.is_unharmed().await;
+    guarded.has_no_more("eventfold_request_bytes").await;
+    drop(peer);
+    guarded.running.stop().await;
+}
+
+#[tokio::test]
+async fn probes_that_do_not_come_take_nobodys_place() {
+    let guarded = Guarded::start(|limits| limits.calls = 2).await;
+    let mut peer = guarded.peer(1 << 16).await;
+    for call in (1..20).step_by(2) {
+        peer.begin(call, CHECK).await;
+    }
+    // What it asked is looked at in its order.
+    peer.ask(21, CHECK, &[]).await;
+    assert_eq!(peer.next_of(HEADERS).await.unwrap().call, 21);
+    guarded.is_unharmed().await;
+    drop(peer);
+    guarded.running.stop().await;
+}
+
+#[tokio::test]
 async fn no_deadline_of_their_own_lets_them_take_longer() {
     let guarded = Guarded::start(|limits| limits.request_ms = 200).await;
     let mut peer = guarded.peer(1 << 16).await;

@@ -130,6 +130,23 @@ pub(crate) async fn a_message_that_never_comes() {
 }
 
 #[tokio::test]
+pub(crate) async fn a_request_that_never_ends_behind_its_message() {
+    let mut attacked = Attacked::start(|_| {}).await;
+    let mut peer = Peer::with_window(attacked.address(), 1 << 16).await;
+    let methods = methods();
+    let one = methods.iter().filter(|method| !matches!(&***method, "EventStore/AppendSession" | "Admin/Import"));
+    for (call, method) in (1..).step_by(2).zip(one) {
+        peer.begin(call, &format!("/eventfold.v1.{method}")).await;
+        peer.write(&frame(DATA, 0, call, &message(&[]))).await;
+        // Those before it end as well.
+        while peer.next_of(HEADERS).await.unwrap_or_else(|| panic!("{method} is not answered")).call != call {}
+        attacked.is_unharmed().await;
+    }
+    drop(peer);
+    attacked.stop().await;
+}
+
+#[tokio::test]
 pub(crate) async fn who_shows_no_sign_of_life() {
     let mut attacked = Attacked::start(|limits| limits.keepalive_ms = 200).await;
     let mut peer = Peer::with_window(attacked.address(), 1 << 16).await;
