@@ -533,13 +533,16 @@ fn a_segment_read_to_its_successors_link_must_have_one() {
 #[test]
 fn what_was_cut_while_it_was_prepared_is_removed_from_the_last_on() {
     let first = intact(1);
-    // Nothing but what there is of its header stands in it.
-    let torn_header = SegmentFacts::unreadable(info(2), first.end, Some(4100));
-    let facts = [first.clone(), empty(info(1), &first), torn_header, empty(info(3), &first)];
-    let found = recovery(&facts);
-    assert_eq!(found.end, TailEnd::Unproven);
-    assert!(found.steps.ends_with(&[Step::Discard { segment: 3 }, Step::Discard { segment: 2 }]), "{:?}", found.steps);
-    assert!(!found.steps.contains(&Step::Discard { segment: 1 }));
+    // Nothing but what there is of its header stands in it, up to that header's last byte.
+    for content_end in [4100, FIRST_FRAME_OFFSET] {
+        let torn_header = SegmentFacts::unreadable(info(2), first.end, Some(content_end));
+        let facts = [first.clone(), empty(info(1), &first), torn_header, empty(info(3), &first)];
+        let found = recovery(&facts);
+        assert_eq!(found.end, TailEnd::Unproven);
+        let last = [Step::Discard { segment: 3 }, Step::Discard { segment: 2 }];
+        assert!(found.steps.ends_with(&last), "{:?}", found.steps);
+        assert!(!found.steps.contains(&Step::Discard { segment: 1 }));
+    }
 
     let short = SegmentInfo { file_len: 4096, ..info(1) };
     let found = recovery(&[first.clone(), empty(short, &first)]);
