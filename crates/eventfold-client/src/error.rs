@@ -69,7 +69,7 @@ pub enum Error {
         /// What the server says.
         message: String,
     },
-    /// A failure whose facts only the server has.
+    /// A failure whose facts only the server has: that its disk could not write what an append needs first, for one.
     #[error("the server failed: {message}")]
     Server {
         /// The status code of gRPC.
