@@ -109,14 +109,14 @@ impl Backups {
         let mut unfinished = self.begin()?;
         source.leave_out(unfinished.held());
         unfinished.take(source.manifest().clone())?;
-        let mut told = Progress { bytes_done: 0, bytes_total: source.bytes_left() };
+        let mut told = Progress { bytes_total: source.bytes_left(), ..Progress::default() };
         progress(&told);
         while let Some(chunk) = source.next_chunk().map_err(BackupError::store)? {
             unfinished.write(&chunk)?;
             told.bytes_done += chunk.data.len() as u64;
             progress(&told);
         }
-        unfinished.finish(label)
+        unfinished.finish(label, progress)
     }
 }
 

@@ -52,10 +52,23 @@ pub use restore::{Restored, restore};
 pub use source::{Chunk, Source};
 pub use unfinished::Unfinished;
 
-/// How far copying is.
+/// What takes long of a backup or of restoring one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Files are copied.
+    #[default]
+    Copying,
+    /// A backup is verified: all of it is read.
+    Verifying,
+}
+
+/// How far a step is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
+    /// Of what this tells.
+    pub step: Step,
     /// Bytes that are done.
     pub bytes_done: u64,
     /// Bytes there are to do.

@@ -47,7 +47,7 @@ const FIRST_SEGMENT: &str = "0000000000.segment";
 pub fn restore(
     backup: impl AsRef<Path>,
     to: impl AsRef<Path>,
-    progress: impl FnMut(&Progress),
+    mut progress: impl FnMut(&Progress),
 ) -> Result<Restored, BackupError> {
     let (given, to) = (place::absolute(backup.as_ref())?, place::absolute(to.as_ref())?);
     let backup = if place::exists(&given.join(META)) {
@@ -63,7 +63,7 @@ pub fn restore(
     }
     // Whoever opened it for writing would change what is copied.
     let held = hold(&backup, LockMode::Shared)?;
-    check_sound(&backup)?;
+    check_sound(&backup, &mut progress)?;
     place::make(&to)?;
     let lock = hold(&to, LockMode::Exclusive)?;
     // Again, since verifying takes its time: from here on nobody else makes a store there.

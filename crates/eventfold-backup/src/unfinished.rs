@@ -11,8 +11,8 @@ use crate::backups::{Backup, Backups, UNFINISHED, is_label, name, newest};
 use crate::digest::Summing;
 use crate::error::BackupError;
 use crate::manifest::{FileEntry, Manifest};
-use crate::place;
 use crate::source::Chunk;
+use crate::{Progress, Step, place};
 
 /// A backup that is being made: a directory beside the others, which gets its name when it is whole. Dropped before that, it is
 /// nothing.
@@ -189,13 +189,14 @@ impl<'a> Unfinished<'a> {
         Ok(())
     }
 
-    /// Sees that it is whole and a store that opens, and gives it its name, which begins with the `label`.
+    /// Sees that it is whole and a store that opens, and gives it its name, which begins with the `label`. Where all of it is
+    /// [verified](Backups::verify_all), `progress` is told how far that is.
     ///
     /// # Errors
     ///
     /// [`BackupError::Label`]; [`BackupError::Incomplete`]; [`BackupError::Store`] where it does not open,
     /// [`BackupError::Unsound`]; then there is no backup, and those before are as they were.
-    pub fn finish(self, label: &str) -> Result<Backup, BackupError> {
+    pub fn finish(self, label: &str, progress: impl FnMut(&Progress)) -> Result<Backup, BackupError> {
         if !is_label(label) {
             return Err(BackupError::Label { label: label.to_owned() });
         }
@@ -207,7 +208,7 @@ impl<'a> Unfinished<'a> {
         self.disk.sync_directory().map_err(self.on_file())?;
         self.check_history()?;
         if self.backups.verifies_all() {
-            check_sound(&self.path)?;
+            check_sound(&self.path, progress)?;
         }
         let of_store = |source| BackupError::Store { path: Some(self.path.clone()), source };
         let store = Store::builder().read_only(true).open(&self.path).map_err(of_store)?;
@@ -286,8 +287,10 @@ impl Before {
 }
 
 /// Verifies a store.
-pub(crate) fn check_sound(path: &Path) -> Result<(), BackupError> {
-    let report = verify(path, |_| {});
+pub(crate) fn check_sound(path: &Path, mut progress: impl FnMut(&Progress)) -> Result<(), BackupError> {
+    let report = verify(path, |at| {
+        progress(&Progress { step: Step::Verifying, bytes_done: at.bytes_done, bytes_total: at.bytes_total });
+    });
     let report = report.map_err(|source| BackupError::Store { path: Some(path.to_owned()), source })?;
     // What heals by itself is no reason to be without the rest.
     let lasts = |finding: &&Finding| !matches!(finding.consequence, Consequence::Heals | Consequence::KeptCopyLost);

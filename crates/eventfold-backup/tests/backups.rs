@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use eventfold_backup::{BackupError, Backups, Chunk, Manifest, Source, restore};
+use eventfold_backup::{BackupError, Backups, Chunk, Manifest, Progress, Source, Step, restore};
 use eventfold_store::{Error, ExpectedVersion, ProposedEvent, RecordedEvent, Store, TailEnd, Uuid, verify};
 
 const LABEL: &str = "20231114T221320Z";
@@ -51,6 +51,17 @@ impl Place {
     }
 }
 
+/// The steps that were told of, and whether each went on to its end.
+fn done(told: &[Progress]) -> Vec<(Step, bool)> {
+    let steps = told.chunk_by(|one, next| one.step == next.step);
+    let done = |step: &[Progress]| {
+        assert!(step.is_sorted_by_key(|at| at.bytes_done));
+        let last = step.last().unwrap();
+        (last.step, last.bytes_done == last.bytes_total)
+    };
+    steps.map(done).collect()
+}
+
 #[test]
 fn a_backup_is_a_store_with_what_the_log_had() {
     let mut place = Place::new(500);
@@ -59,14 +70,16 @@ fn a_backup_is_a_store_with_what_the_log_had() {
     let backup = backups.back_up(&place.store.log(), LABEL, |progress| told.push(*progress)).unwrap();
     assert_eq!((backup.position, backup.bytes_shared), (500, 0));
     assert!(backup.path.ends_with("backups/20231114T221320Z-500"));
-    assert!(told.is_sorted_by_key(|progress| progress.bytes_done));
-    let last = told.last().unwrap();
-    assert_eq!((last.bytes_done, last.bytes_total), (backup.bytes_copied, backup.bytes_copied));
+    assert_eq!(done(&told), [(Step::Copying, true), (Step::Verifying, true)]);
+    let copied = told.iter().rfind(|at| at.step == Step::Copying).unwrap();
+    assert_eq!((copied.bytes_done, copied.bytes_total), (backup.bytes_copied, backup.bytes_copied));
 
     append(&mut place.store, 10);
     let original = place.store.read_all(0, u64::MAX).unwrap();
     assert!(verify(&backup.path, |_| {}).unwrap().is_sound());
-    let restored = restore(&backup.path, place.path("restored"), |_| {}).unwrap();
+    let mut told = Vec::new();
+    let restored = restore(&backup.path, place.path("restored"), |at| told.push(*at)).unwrap();
+    assert_eq!(done(&told), [(Step::Verifying, true), (Step::Copying, true)]);
     assert_eq!((restored.position, &restored.backup), (500, &backup.path));
     let store = open(&place.path("restored"));
     assert_eq!(store.recovery_report().end, Some(TailEnd::Closed));
@@ -111,7 +124,7 @@ fn a_backup_that_was_cut_is_none_and_the_next_is_made_as_ever() {
     unfinished.take(source.manifest().clone()).unwrap();
     unfinished.write(&source.next_chunk().unwrap().unwrap()).unwrap();
     unfinished.write(&source.next_chunk().unwrap().unwrap()).unwrap();
-    let refused = unfinished.finish(LABEL).unwrap_err();
+    let refused = unfinished.finish(LABEL, |_| {}).unwrap_err();
     assert!(matches!(refused, BackupError::Incomplete { .. }), "{refused}");
     assert_eq!(backups.newest().unwrap(), Some(first.path));
     drop(backups);
@@ -196,7 +209,9 @@ fn a_restore_that_is_cut_leaves_no_store_and_is_begun_again() {
 
     // As if the process had died.
     let cut = std::panic::AssertUnwindSafe(|| {
-        restore(&backup.path, &to, |progress| assert!(progress.bytes_done <= progress.bytes_total / 2))
+        restore(&backup.path, &to, |at| {
+            assert!(at.step == Step::Verifying || at.bytes_done <= at.bytes_total / 2);
+        })
     });
     std::panic::catch_unwind(cut).unwrap_err();
     assert!(names().iter().any(|name| name == "0000000000.segment.new"), "{:?}", names());
@@ -208,7 +223,7 @@ fn a_restore_that_is_cut_leaves_no_store_and_is_begun_again() {
     // What is left of one that fails is taken away at once.
     let (file, aside) = (backup.path.join("0000000002.segment"), place.path("aside"));
     let failed = restore(&backup.path, &to, |progress| {
-        if progress.bytes_done == 0 {
+        if progress.step == Step::Copying && progress.bytes_done == 0 {
             std::fs::rename(&file, &aside).unwrap();
         }
     });
@@ -344,7 +359,7 @@ fn received(change: impl Fn(&mut Manifest, &mut Vec<Chunk>)) -> Result<eventfold
     let mut unfinished = backups.begin().unwrap();
     unfinished.take(manifest)?;
     chunks.iter().try_for_each(|chunk| unfinished.write(chunk))?;
-    unfinished.finish(LABEL)
+    unfinished.finish(LABEL, |_| {})
 }
 
 #[test]

@@ -31,6 +31,18 @@ impl Progress {
         Self { what, unit, bar, told: clock::now() }
     }
 
+    /// So much of a step is done, of work that has several.
+    pub(crate) fn step(&mut self, what: &'static str, done: u64, total: u64) {
+        if self.what != what {
+            self.what = what;
+            if let Some(bar) = &self.bar {
+                bar.set_prefix(what);
+                bar.reset_eta();
+            }
+        }
+        self.at(done, total);
+    }
+
     /// So much of it is done.
     pub(crate) fn at(&mut self, done: u64, total: u64) {
         if let Some(bar) = &self.bar {

@@ -52,7 +52,7 @@ impl Running {
         while let Some(chunk) = chunks.try_next().await.unwrap() {
             unfinished.write(&chunk)?;
         }
-        unfinished.finish(LABEL)
+        unfinished.finish(LABEL, |_| {})
     }
 
     async fn export(&self) -> Vec<ExportedEvent> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use eventfold_backup::{Backup as Made, BackupError, Backups};
+use eventfold_backup::{Backup as Made, BackupError, Backups, Step};
 use eventfold_client::Client;
 use eventfold_db::{Environment, SystemEnvironment};
 use futures_util::TryStreamExt;
@@ -55,7 +55,7 @@ fn of_directory(directory: &Path, args: &Backup) -> Result<Made, Failure> {
     let mut progress = Progress::new("backing up", "MiB");
     let made = backups(args).and_then(|mut backups| {
         backups.back_up(db.reads().log(), &label(), |at| {
-            progress.at(at.bytes_done >> 20, at.bytes_total >> 20);
+            progress.step(named("backing up", at.step), at.bytes_done >> 20, at.bytes_total >> 20);
         })
     });
     drop(progress);
@@ -79,8 +79,17 @@ async fn of_server(client: &Client, args: &Backup) -> Result<Made, Failure> {
         done += chunk.data.len() as u64;
         progress.at(done >> 20, total >> 20);
     }
-    drop(progress);
-    Ok(tokio::task::block_in_place(|| unfinished.finish(&label()))?)
+    let finish = || {
+        unfinished.finish(&label(), |at| {
+            progress.step(named("backing up", at.step), at.bytes_done >> 20, at.bytes_total >> 20);
+        })
+    };
+    Ok(tokio::task::block_in_place(finish)?)
+}
+
+/// What a step of this work is called.
+pub(super) fn named(work: &'static str, step: Step) -> &'static str {
+    if step == Step::Verifying { "verifying" } else { work }
 }
 
 impl From<BackupError> for Failure {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::backup::named;
 use crate::args::Restore;
 use crate::exit::Failure;
 use crate::json::line;
@@ -13,7 +14,7 @@ pub(crate) fn run(args: &Restore) -> Result<(), Failure> {
     let mut progress = Progress::new("restoring", "MiB");
     let data = directory(args.data.as_deref())?;
     let restored = eventfold_backup::restore(&args.backup, &data, |at| {
-        progress.at(at.bytes_done >> 20, at.bytes_total >> 20);
+        progress.step(named("restoring", at.step), at.bytes_done >> 20, at.bytes_total >> 20);
     });
     drop(progress);
     let restored = restored?;
