@@ -388,3 +388,16 @@ fn what_was_prepared_for_another_store_is_prepared_again() {
     let staged = other.stage(other.log().prepare_again(prepared).unwrap()).unwrap();
     assert_eq!(staged.into_events()[0].stream_version, 0);
 }
+
+#[test]
+fn an_append_says_what_it_asks_for() {
+    let append = Append::new()
+        .expect("a", NoStream)
+        .no_match(QueryItem::new().tags(["t"]), Some(3))
+        .events("a", vec![event(0), event(1)])
+        .recorded_at(7);
+    assert_eq!(append.conditions().len(), 2);
+    assert_eq!(append.runs().map(|(_, events)| events.len()).collect::<Vec<_>>(), [2]);
+    assert_eq!(append.given_time(), Some(7));
+    assert!(Append::new().conditions().is_empty());
+}

@@ -108,9 +108,11 @@ fn a_store_is_made_only_where_that_is_wanted() {
 fn a_path_without_a_directory_is_made_or_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
-    let error = Store::builder().create_if_missing(false).open(&path).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
-    assert!(!path.exists());
+    for options in [Store::builder().create_if_missing(false), Store::builder().read_only(true)] {
+        let error = options.open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(!path.exists());
+    }
     let mut store = Store::builder().segment_size(64 << 10).open(&path).unwrap();
     for n in 0..40 {
         store.append("s", Any, vec![large_event(n)]).unwrap();
