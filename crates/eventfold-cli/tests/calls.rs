@@ -105,14 +105,17 @@ async fn every_call_answers_what_is_right_and_refuses_what_is_wrong() {
         if method.starts_with("grpc.reflection.") {
             // What answers it takes that for the end of the questions.
             assert_eq!(garbled.unwrap(), [] as [Bytes; 0]);
+        } else if method.starts_with("grpc.health.") {
+            refused(garbled, Code::Internal, "decode");
         } else {
-            // The health is another library's service.
-            let code = if method.starts_with("grpc.health.") { Code::Internal } else { Code::InvalidArgument };
-            refused(garbled, code, "decode");
+            invalid(garbled, "");
         }
     }
-    refused(soon(raw(&channel, "eventfold.v1.EventStore/Nothing")).await, Code::Unimplemented, "");
-    refused(soon(raw(&channel, "eventfold.v1.Nothing/Append")).await, Code::Unimplemented, "Nothing");
+    for (method, told) in [("EventStore/Nothing", "no such call"), ("Nothing/Append", "Nothing"), ("Admin/Nothing", "")]
+    {
+        let cause = refused(soon(raw(&channel, &format!("eventfold.v1.{method}"))).await, Code::Unimplemented, told);
+        assert!(matches!(cause, Some(Cause::Invalid(_))), "{method}: {cause:?}");
+    }
     assert!(store.head(v1::HeadRequest {}).await.is_ok(), "it goes on");
     drop((store, channel));
     assert!(served.stop());

@@ -73,16 +73,7 @@ impl Failed {
     /// The store's error, as it was where the store is; `None` where it was none of the store's, or one whose facts only the
     /// server has.
     pub fn store_error(&self) -> Option<Error> {
-        match self.failure.cause.as_ref()? {
-            Cause::Unreadable(unreadable) => Some(Error::Read(ReadError::Reported {
-                file: unreadable.file.clone(),
-                offset: unreadable.offset,
-                is_damage: unreadable.is_damage,
-                kind: if self.failure.advice() == Advice::Retry { ErrorKind::Retry } else { ErrorKind::Operator },
-                what: self.message.clone(),
-            })),
-            cause => store_error(cause, self.failure.advice() == Advice::Operator).ok().flatten(),
-        }
+        store_error(self.failure.cause.as_ref()?, self.failure.advice(), &self.message).ok().flatten()
     }
 }
 
@@ -268,7 +259,7 @@ fn name_from_wire(name: &str) -> Result<StreamName, Malformed> {
     StreamName::new(name).map_err(|_| Malformed::new("name", "is no stream's name"))
 }
 
-fn store_error(cause: &Cause, is_damage: bool) -> Result<Option<Error>, Malformed> {
+fn store_error(cause: &Cause, advice: Advice, message: &str) -> Result<Option<Error>, Malformed> {
     let conditions =
         |failed: &[v1::FailedCondition]| failed.iter().map(condition_from_wire).collect::<Result<Vec<_>, _>>();
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -310,13 +301,20 @@ fn store_error(cause: &Cause, is_damage: bool) -> Result<Option<Error>, Malforme
         Cause::OutcomeUnknown(unknown) => {
             Error::OutcomeUnknown { cause: unknown.poison.clone().map(|what| Poison::reported(what, false)) }
         }
-        Cause::Poisoned(poisoned) => Error::Poisoned { cause: Poison::reported(poisoned.poison.clone(), is_damage) },
+        Cause::Poisoned(poisoned) => {
+            Error::Poisoned { cause: Poison::reported(poisoned.poison.clone(), advice == Advice::Operator) }
+        }
         Cause::Closed(_) => Error::Closed,
         Cause::ReadOnly(_) => Error::ReadOnly,
-        Cause::Invalid(_)
-        | Cause::LimitExceeded(_)
-        | Cause::Unauthenticated(_)
-        | Cause::Forbidden(_)
-        | Cause::Unreadable(_) => return Ok(None),
+        Cause::Unreadable(unreadable) => Error::Read(ReadError::Reported {
+            file: unreadable.file.clone(),
+            offset: unreadable.offset,
+            is_damage: unreadable.is_damage,
+            kind: if advice == Advice::Retry { ErrorKind::Retry } else { ErrorKind::Operator },
+            what: message.to_owned(),
+        }),
+        Cause::Invalid(_) | Cause::LimitExceeded(_) | Cause::Unauthenticated(_) | Cause::Forbidden(_) => {
+            return Ok(None);
+        }
     }))
 }

@@ -109,6 +109,44 @@ async fn probes_that_do_not_come_take_nobodys_place() {
     guarded.running.stop().await;
 }
 
+/// What is counted where a probe was refused for want of room.
+const REFUSED: &str = "eventfold_failed_calls_total{code=\"resource_exhausted\"}";
+
+#[tokio::test]
+async fn more_probes_than_anybody_makes_are_refused() {
+    let guarded = Guarded::start(|limits| limits.calls_per_connection = 256).await;
+    let mut peers = Vec::new();
+    for number in 0..5 {
+        let mut peer = guarded.peer(1 << 16).await;
+        // A quarter of what there may be, on each; and one beyond.
+        let count = if number == 4 { 1 } else { 256 };
+        for call in (1..).step_by(2).take(count) {
+            peer.begin(call, CHECK).await;
+        }
+        peers.push(peer);
+    }
+    soon(async { while guarded.running.metric(REFUSED).await != 1 {} }).await;
+    guarded.is_unharmed().await;
+    drop(peers);
+    guarded.running.stop().await;
+}
+
+#[tokio::test]
+async fn the_bytes_of_probes_are_bounded_together() {
+    let guarded = Guarded::start(|_| {}).await;
+    let mut peer = guarded.peer(1 << 16).await;
+    peer.is_given_room().await;
+    let begun = &message(&vec![0; 63 << 10])[..60 << 10];
+    for call in (1..).step_by(2).take(18) {
+        peer.begin(call, CHECK).await;
+        peer.write(&frame(DATA, 0, call, begun)).await;
+    }
+    soon(async { while guarded.running.metric(REFUSED).await != 1 {} }).await;
+    guarded.is_unharmed().await;
+    drop(peer);
+    guarded.running.stop().await;
+}
+
 #[tokio::test]
 async fn no_deadline_of_their_own_lets_them_take_longer() {
     let guarded = Guarded::start(|limits| limits.request_ms = 200).await;
